@@ -1,0 +1,89 @@
+//! The command line: one file per subcommand, parsing and printing only.
+
+mod chat;
+mod import;
+mod inspect;
+mod logits;
+mod perplexity;
+mod quantize;
+mod query;
+mod serve;
+mod tokenize;
+
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "loco",
+    version,
+    about = "Offline LLM appliance: natively ternary and 4-bit bases on small machines",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Without a subcommand `loco` serves, with these settings.
+    #[command(flatten)]
+    serve: serve::Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a chat page and OpenAI- and Ollama-compatible endpoints (the default).
+    Serve(serve::Command),
+    /// Talk with a base in the terminal.
+    Chat(chat::Command),
+    /// Ask one question.
+    Query(query::Command),
+    /// Show what is in a model file.
+    Inspect(inspect::Command),
+    /// Turn a Hugging Face safetensors folder into a GGUF file.
+    Import(import::Command),
+    /// Make a smaller GGUF file.
+    Quantize(quantize::Command),
+    /// Text to token ids and back.
+    Tokenize(tokenize::Command),
+    /// Write the logits of every position.
+    Logits(logits::Command),
+    /// Measure the perplexity of a text.
+    Perplexity(perplexity::Command),
+}
+
+/// Which base, and how to run it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Base {
+    /// A GGUF file, an installed base's name, or `demo`.
+    #[arg(long, short, value_name = "FILE|NAME", env = "LOCO_MODEL")]
+    pub(crate) model: Option<String>,
+    /// Threads [default: all physical cores].
+    #[arg(long, short)]
+    pub(crate) threads: Option<usize>,
+    /// Force a set of kernels.
+    #[arg(long)]
+    pub(crate) isa: Option<crate::kernel::Isa>,
+}
+
+/// Runs the command line and returns the exit code: 0 only if what was asked for was done.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => cli.serve.run(),
+        Some(Command::Serve(c)) => c.run(),
+        Some(Command::Chat(c)) => c.run(),
+        Some(Command::Query(c)) => c.run(),
+        Some(Command::Inspect(c)) => c.run(),
+        Some(Command::Import(c)) => c.run(),
+        Some(Command::Quantize(c)) => c.run(),
+        Some(Command::Tokenize(c)) => c.run(),
+        Some(Command::Logits(c)) => c.run(),
+        Some(Command::Perplexity(c)) => c.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("loco: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

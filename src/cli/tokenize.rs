@@ -1,0 +1,10 @@
+//! `loco tokenize`.
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Command {}
+
+impl Command {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        todo!()
+    }
+}

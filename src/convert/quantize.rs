@@ -1,0 +1,1 @@
+//! GGUF to smaller GGUF, with llama.cpp's choice of format per tensor.

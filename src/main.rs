@@ -1,0 +1,5 @@
+//! The command `loco`.
+
+fn main() -> std::process::ExitCode {
+    locollm::cli::main()
+}
