@@ -1,0 +1,1 @@
+//! Round trips; equality with ggml is in tests/quant_golden.rs.
