@@ -197,7 +197,7 @@ fn fit_line(x: &[f32; 32], w: &[f32; 32], q: &mut [u8; 32], top: f32, shift: f32
         *q = [0; 32];
         return (0.0, -low);
     }
-    let code = |step: f32, x: f32| (step * (x - low)).round_ties_even().clamp(0.0, top);
+    let codes = |step: f32, base: f32| x.map(|x| (step * (x - base)).round_ties_even().clamp(0.0, top));
     let error = |q: &[f32; 32], scale: f32, base: f32| {
         x.iter().zip(w).zip(q).fold(0.0, |sum, ((&x, &w), &q)| {
             let diff = scale * q + base - x;
@@ -206,30 +206,29 @@ fn fit_line(x: &[f32; 32], w: &[f32; 32], q: &mut [u8; 32], top: f32, shift: f32
     };
     let step = top / (high - low);
     let (mut scale, mut base) = (1.0 / step, low);
-    let mut best = x.map(|x| code(step, x));
+    let mut best = codes(step, base);
     let mut best_error = error(&best, scale, base);
     for i in 0..=tries {
-        let step = (shift + 0.1 * i as f32 + top) / (high - low);
-        let codes = x.map(|x| code(step, x));
+        // From the best minimum so far, not from the smallest value.
+        let these = codes((shift + 0.1 * i as f32 + top) / (high - base), base);
         let (mut sum_q, mut sum_qq, mut sum_xq) = (0.0f32, 0.0f32, 0.0f32);
-        for ((&x, &w), &q) in x.iter().zip(w).zip(&codes) {
+        for ((&x, &w), &q) in x.iter().zip(w).zip(&these) {
             sum_q += w * q;
             sum_qq += w * q * q;
             sum_xq += w * q * x;
         }
         let det = sum_w * sum_qq - sum_q * sum_q;
-        if det <= 0.0 {
-            continue;
-        }
-        let mut this_scale = (sum_w * sum_xq - sum_x * sum_q) / det;
-        let mut this_base = (sum_qq * sum_x - sum_q * sum_xq) / det;
-        if this_base > 0.0 {
-            this_base = 0.0;
-            this_scale = sum_xq / sum_qq;
-        }
-        let this_error = error(&codes, this_scale, this_base);
-        if this_error < best_error {
-            (best, best_error, scale, base) = (codes, this_error, this_scale, this_base);
+        if det > 0.0 {
+            let mut this_scale = (sum_w * sum_xq - sum_x * sum_q) / det;
+            let mut this_base = (sum_qq * sum_x - sum_q * sum_xq) / det;
+            if this_base > 0.0 {
+                this_base = 0.0;
+                this_scale = sum_xq / sum_qq;
+            }
+            let this_error = error(&these, this_scale, this_base);
+            if this_error < best_error {
+                (best, best_error, scale, base) = (these, this_error, this_scale, this_base);
+            }
         }
     }
     *q = best.map(|q| q as u8);
