@@ -1,5 +1,7 @@
 //! Block formats ↔ f32 in safe scalar code: the specification that the kernels are tested against.
 
+pub mod i2_s;
+
 /// How a tensor's values are stored.
 ///
 /// The numbers in the files are ggml's type ids; `Q2_0` has one id and two group sizes, told apart
@@ -27,20 +29,60 @@ pub enum Format {
 
 impl Format {
     /// Values per block. Rows are a whole number of blocks.
-    pub fn block_len(self) -> usize {
-        todo!()
+    pub const fn block_len(self) -> usize {
+        match self {
+            Format::F32 | Format::F16 | Format::BF16 => 1,
+            Format::Q4_0 | Format::Q8_0 => 32,
+            Format::Q2_0 => 64,
+            Format::Q2_0_G128 | Format::I2_S => 128,
+            Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::TQ1_0 | Format::TQ2_0 => 256,
+        }
     }
+
     /// Bytes per block (for `I2_S` without the tensor's trailing scale).
-    pub fn block_bytes(self) -> usize {
-        todo!()
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Format::F32 => 4,
+            Format::F16 | Format::BF16 => 2,
+            Format::Q4_0 => 18,
+            Format::Q8_0 => 34,
+            Format::Q4_K => 144,
+            Format::Q5_K => 176,
+            Format::Q6_K => 210,
+            Format::TQ1_0 => 54,
+            Format::TQ2_0 => 66,
+            Format::Q2_0 => 18,
+            Format::Q2_0_G128 => 34,
+            Format::I2_S => 32,
+        }
     }
-    /// Bytes of a tensor of `values` values; `None` if that is not a whole number of blocks.
-    pub fn tensor_bytes(self, _values: usize) -> Option<usize> {
-        todo!()
+
+    /// Bytes of a tensor of `values` values; `None` if that is not a whole number of blocks, or absurdly many.
+    pub fn tensor_bytes(self, values: usize) -> Option<usize> {
+        if !values.is_multiple_of(self.block_len()) {
+            return None;
+        }
+        let tail = if self == Format::I2_S { i2_s::TAIL_BYTES } else { 0 };
+        (values / self.block_len()).checked_mul(self.block_bytes())?.checked_add(tail)
     }
+
     /// The format's usual name, e.g. `Q4_K`.
-    pub fn name(self) -> &'static str {
-        todo!()
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::F32 => "F32",
+            Format::F16 => "F16",
+            Format::BF16 => "BF16",
+            Format::Q4_0 => "Q4_0",
+            Format::Q8_0 => "Q8_0",
+            Format::Q4_K => "Q4_K",
+            Format::Q5_K => "Q5_K",
+            Format::Q6_K => "Q6_K",
+            Format::TQ1_0 => "TQ1_0",
+            Format::TQ2_0 => "TQ2_0",
+            Format::Q2_0 => "Q2_0",
+            Format::Q2_0_G128 => "Q2_0_G128",
+            Format::I2_S => "I2_S",
+        }
     }
 }
 
