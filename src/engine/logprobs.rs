@@ -7,10 +7,14 @@ use super::Scored;
 use super::sample::peak;
 use crate::text::Token;
 
-/// ln Σ exp(logit) of one row; with it each logit becomes a log-probability.
+/// What turns one row's logits into log-probabilities. The two parts of ln Σ exp(logit) stay apart: their sum
+/// would round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LogSoftmax {
-    logsumexp: f64,
+    /// The largest logit.
+    max: f32,
+    /// ln Σ exp(logit − max); at least 0.
+    rest: f64,
 }
 
 impl LogSoftmax {
@@ -18,12 +22,15 @@ impl LogSoftmax {
     pub(super) fn new(logits: &[f32]) -> Option<Self> {
         let (_, max) = peak(logits)?;
         let sum: f64 = logits.iter().filter(|l| l.is_finite()).map(|l| f64::from(libm::expf(l - max))).sum();
-        Some(Self { logsumexp: f64::from(max) + libm::log(sum) })
+        Some(Self { max, rest: libm::log(sum) })
     }
 
     /// ln p of a token with this logit; at most 0.
     pub(super) fn of(self, logit: f32) -> f32 {
-        if logit.is_finite() { (f64::from(logit) - self.logsumexp) as f32 } else { f32::NEG_INFINITY }
+        match logit.is_finite() {
+            true => (f64::from(logit) - f64::from(self.max) - self.rest) as f32,
+            false => f32::NEG_INFINITY,
+        }
     }
 }
 

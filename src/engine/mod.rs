@@ -11,7 +11,7 @@ mod sequence;
 mod stop;
 mod worker;
 
-use crate::kernel::Compute;
+use crate::kernel::{Activations, Compute};
 use crate::model::{KvCache, KvFormat, Model, State};
 use crate::text::{Token, Tokenizer};
 use scheduler::Limits;
@@ -321,7 +321,7 @@ impl Engine {
         }
         let state = State::new(config, limits.step_tokens());
         let kv = KvCache::new(config, options.kv_format, blocks);
-        let base = Base { model: model.clone(), compute, state, kv };
+        let base = Base { model: model.clone(), compute, state, head: Activations::default(), kv };
         let board = Arc::new(Board::new(options.max_waiting.max(1)));
         let worker = Worker::new(base, tokenizer.clone(), board.clone(), limits, blocks);
         let (messages, thread) = worker::spawn(worker);

@@ -236,3 +236,251 @@ fn within(name: &'static str, value: f32, least: f32, most: f32) -> Result<(), E
     }
     Err(Error::Parameter { name, what: format!("must be between {least} and {most}, not {value}") })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sampler(how: Sampling) -> Sampler {
+        check(&how, usize::MAX).unwrap();
+        Sampler::new(how)
+    }
+
+    /// The probabilities that one choice is drawn from, in token order.
+    fn probabilities(how: Sampling, logits: &[f32], tokens: &[Token], prompt: usize) -> Vec<(Token, f64)> {
+        let mut scratch = Scratch::new(logits.len());
+        sampler(how).sample(logits, tokens, prompt, &mut scratch).unwrap();
+        assert!(scratch.counts.iter().all(|&count| count == 0), "counts must not outlive a choice");
+        let total = total(&scratch.candidates);
+        let mut p: Vec<_> = scratch.candidates.iter().map(|c| (c.id, f64::from(c.weight) / total)).collect();
+        p.sort_unstable_by_key(|&(id, _)| id);
+        p
+    }
+
+    fn assert_close(got: &[(Token, f64)], expected: &[(Token, f64)], tolerance: f64) {
+        assert_eq!(got.len(), expected.len(), "{got:?} instead of {expected:?}");
+        for (g, e) in got.iter().zip(expected) {
+            assert!(g.0 == e.0 && (g.1 - e.1).abs() < tolerance, "{got:?} instead of {expected:?}");
+        }
+    }
+
+    /// Settings with a temperature of 1 and nothing cut.
+    fn plain() -> Sampling {
+        Sampling { temperature: 1.0, ..Sampling::default() }
+    }
+
+    /// The numbers are printed by tests/reference/sampling.py.
+    #[test]
+    fn probabilities_equal_those_of_hugging_face() {
+        let logits = [1.5, -0.75, 3.25, 0.0, 2.875, -2.0, 3.0, 0.5, 1.0, -4.5, 2.0, 0.25];
+        let history = [2, 5, 2, 6];
+        let bias = vec![(3, 2.5), (6, -1.5)];
+        #[rustfmt::skip]
+        let cases: [(Sampling, &[(Token, f64)]); 7] = [
+            (Sampling { temperature: 0.7, ..plain() },
+             &[(0, 0.0313086), (1, 0.0012581), (2, 0.3814169), (3, 0.0036731), (4, 0.2232247), (5, 0.000211),
+               (6, 0.2668669), (7, 0.0075031), (8, 0.0153269), (9, 5.9e-06), (10, 0.063955), (11, 0.0052497)]),
+            (Sampling { temperature: 1.3, top_k: 4, ..plain() },
+             &[(2, 0.3382066), (4, 0.2534573), (6, 0.2790383), (10, 0.1292978)]),
+            (Sampling { temperature: 0.9, top_p: 0.8, ..plain() }, &[(2, 0.4137864), (4, 0.2727848), (6, 0.3134288)]),
+            (Sampling { temperature: 1.5, min_p: 0.2, ..plain() },
+             &[(0, 0.0866353), (2, 0.2782095), (4, 0.2166697), (6, 0.2354992), (8, 0.0620769), (10, 0.1209093)]),
+            (Sampling { logit_bias: bias.clone(), ..plain() },
+             &[(0, 0.0572224), (1, 0.0060312), (2, 0.3292922), (3, 0.1555466), (4, 0.226319), (5, 0.001728),
+               (6, 0.0572224), (7, 0.0210509), (8, 0.0347071), (9, 0.0001418), (10, 0.0943438), (11, 0.0163945)]),
+            (Sampling { repeat_penalty: 1.3, ..plain() },
+             &[(0, 0.0759111), (1, 0.008001), (2, 0.2063478), (3, 0.0169381), (4, 0.3002343), (5, 0.0012581),
+               (6, 0.1702479), (7, 0.0279261), (8, 0.0460424), (9, 0.0001882), (10, 0.1251563), (11, 0.0217489)]),
+            (Sampling { temperature: 0.8, top_k: 6, top_p: 0.9, min_p: 0.1, repeat_penalty: 1.3, logit_bias: bias, ..plain() },
+             &[(0, 0.0648236), (2, 0.2262565), (3, 0.2262565), (4, 0.3615569), (10, 0.1211064)]),
+        ];
+        for (how, expected) in cases {
+            assert_close(&probabilities(how, &logits, &history, 2), expected, 1e-6);
+        }
+    }
+
+    /// The definition, written plainly: f64, a full sort, no buffers.
+    fn reference(how: &Sampling, logits: &[f32], tokens: &[Token], prompt: usize) -> Vec<(Token, f64)> {
+        let window = &tokens[tokens.len().saturating_sub(how.repeat_last_n)..];
+        let mut ranked: Vec<(Token, f64)> = Vec::new();
+        for (id, &logit) in (0..).zip(logits) {
+            let mut l = f64::from(logit);
+            l += how.logit_bias.iter().filter(|b| b.0 == id).map(|b| f64::from(b.1)).sum::<f64>();
+            if window.contains(&id) {
+                let penalty = f64::from(how.repeat_penalty);
+                l = if l > 0.0 { l / penalty } else { l * penalty };
+            }
+            let count = tokens[prompt..].iter().filter(|&&t| t == id).count() as f64;
+            l -= count * f64::from(how.frequency_penalty) + count.min(1.0) * f64::from(how.presence_penalty);
+            ranked.push((id, l / f64::from(how.temperature)));
+        }
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if how.top_k > 0 {
+            ranked.truncate(how.top_k);
+        }
+        let normalise = |ranked: &mut Vec<(Token, f64)>| {
+            let sum: f64 = ranked.iter().map(|r| r.1).sum();
+            ranked.iter_mut().for_each(|r| r.1 /= sum);
+        };
+        let max = ranked[0].1;
+        ranked.iter_mut().for_each(|r| r.1 = (r.1 - max).exp());
+        normalise(&mut ranked);
+        if how.top_p < 1.0 {
+            let mut sum = 0.0;
+            let before = |r: &(Token, f64)| (sum < f64::from(how.top_p), sum += r.1).0;
+            let kept = ranked.iter().map(before).take_while(|&kept| kept).count();
+            ranked.truncate(kept.max(1));
+        }
+        let least = f64::from(how.min_p) * ranked[0].1;
+        ranked.retain(|r| r.1 >= least);
+        normalise(&mut ranked);
+        ranked.sort_by_key(|r| r.0);
+        ranked
+    }
+
+    proptest! {
+        #[test]
+        fn probabilities_equal_the_definition(
+            logits in prop::collection::vec(-9.0f32..9.0, 400),
+            tokens in prop::collection::vec(0u32..400, 1..40),
+            cuts in (0usize..90, 0.05f32..1.2, 0.0f32..0.3, 0.2f32..2.5),
+            penalties in (0.5f32..2.0, 0usize..40, -2.0f32..2.0, -2.0f32..2.0),
+            bias in prop::collection::vec((0u32..400, -5.0f32..5.0), 0..4),
+            seed: u64,
+        ) {
+            let how = Sampling {
+                temperature: cuts.3, top_k: cuts.0, top_p: cuts.1.min(1.0), min_p: (cuts.2 - 0.1).max(0.0),
+                repeat_penalty: penalties.0, repeat_last_n: penalties.1,
+                frequency_penalty: penalties.2, presence_penalty: penalties.3, logit_bias: bias, seed,
+            };
+            let prompt = tokens.len() / 2;
+            let got = probabilities(how.clone(), &logits, &tokens, prompt);
+            let expected = reference(&how, &logits, &tokens, prompt);
+            // A token whose cumulated probability is within rounding of a threshold may go either way.
+            let threshold = got.len().abs_diff(expected.len());
+            prop_assert!(threshold <= 1, "{} tokens instead of {}", got.len(), expected.len());
+            if threshold == 0 {
+                assert_close(&got, &expected, 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = [2.0, 1.0, 0.0, -1.0, 1.5];
+        let mut s = sampler(Sampling { seed: 7, ..plain() });
+        let mut scratch = Scratch::new(5);
+        let mut seen = [0u32; 5];
+        const DRAWS: u32 = 20_000;
+        for _ in 0..DRAWS {
+            seen[s.sample(&logits, &[0], 1, &mut scratch).unwrap() as usize] += 1;
+        }
+        let sum: f64 = logits.iter().map(|&l: &f32| f64::from(l).exp()).sum();
+        let chi: f64 = (logits.iter().zip(seen))
+            .map(|(&l, seen)| (f64::from(l).exp() / sum * f64::from(DRAWS), f64::from(seen)))
+            .map(|(expected, seen)| (seen - expected).powi(2) / expected)
+            .sum();
+        // Four degrees of freedom: 18.5 is passed once in a thousand seeds.
+        assert!(chi < 18.5, "chi-square {chi}, {seen:?}");
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_tokens_and_another_does_not() {
+        let logits: Vec<f32> = (0..500).map(|i| (i % 17) as f32 * 0.1).collect();
+        let draw = |seed| {
+            let mut s = sampler(Sampling { seed, ..plain() });
+            let mut scratch = Scratch::new(logits.len());
+            (0..20).map(|_| s.sample(&logits, &[0], 1, &mut scratch).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3), draw(4));
+        // The generator and its use are part of what a seed means: these do not change from version to version.
+        assert_eq!(draw(3)[..6], [215, 115, 58, 418, 271, 386]);
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_among_equals() {
+        let how = Sampling::default();
+        let mut scratch = Scratch::new(4);
+        assert_eq!(sampler(how.clone()).sample(&[0.0, 2.0, 2.0, 1.0], &[0], 1, &mut scratch), Some(1));
+        assert_eq!(sampler(how).sample(&[-0.0, 0.0, -1.0, 0.0], &[0], 1, &mut scratch), Some(0));
+    }
+
+    #[test]
+    fn top_k_keeps_the_lowest_ids_among_equals() {
+        let p = probabilities(Sampling { top_k: 2, ..plain() }, &[1.0, 0.0, 1.0, 1.0], &[0], 1);
+        assert_eq!(p, [(0, 0.5), (2, 0.5)]);
+    }
+
+    #[test]
+    fn a_top_p_of_zero_leaves_the_best() {
+        for top_p in [0.0, 1e-30] {
+            assert_eq!(probabilities(Sampling { top_p, ..plain() }, &[1.0, 3.0, 3.0], &[0], 1), [(1, 1.0)]);
+        }
+    }
+
+    #[test]
+    fn a_tiny_temperature_is_greedy_and_a_huge_one_uniform() {
+        let logits = [1.0, 3.0, 2.0];
+        let mut scratch = Scratch::new(3);
+        let tiny = sampler(Sampling { temperature: 1e-42, ..plain() }).sample(&logits, &[0], 1, &mut scratch);
+        assert_eq!(tiny, Some(1));
+        let p = probabilities(Sampling { temperature: 100.0, ..plain() }, &logits, &[0], 1);
+        assert!(p.iter().all(|(_, p)| (p - 1.0 / 3.0).abs() < 0.01), "{p:?}");
+    }
+
+    #[test]
+    fn frequency_and_presence_count_the_answer_only() {
+        let how = Sampling { frequency_penalty: 0.5, presence_penalty: 0.25, ..plain() };
+        let mut logits = [1.0; 4];
+        sampler(how).penalise(&mut logits, &[0, 0, 3, 1, 1, 2], 3, &mut [0; 4]);
+        assert_eq!(logits, [1.0, -0.25, 0.25, 1.0]);
+    }
+
+    #[test]
+    fn the_repeat_penalty_looks_back_only_so_far_and_counts_once() {
+        let how = Sampling { repeat_penalty: 2.0, repeat_last_n: 3, ..plain() };
+        let mut logits = [1.0, 1.0, -1.0, 1.0];
+        sampler(how).penalise(&mut logits, &[3, 0, 2, 2], 2, &mut [0; 4]);
+        assert_eq!(logits, [0.5, 1.0, -2.0, 1.0]);
+    }
+
+    #[test]
+    fn a_bias_of_100_excludes_all_others_and_of_minus_100_the_token() {
+        let logits = [900.0, 0.0, 0.0, 1000.0];
+        let p = |logit_bias| probabilities(Sampling { logit_bias, ..plain() }, &logits, &[0], 1);
+        assert_eq!(p(vec![(3, -100.0)]), [(0, 1.0), (1, 0.0), (2, 0.0)]);
+        assert_eq!(p(vec![(1, 100.0), (2, 100.0)]), [(1, 0.5), (2, 0.5)]);
+        let ban_all = Sampling { logit_bias: (0..4).map(|id| (id, -100.0)).collect(), ..plain() };
+        assert_eq!(sampler(ban_all).sample(&logits, &[0], 1, &mut Scratch::new(4)), None);
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_are_never_chosen() {
+        let logits = [f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY, 0.5];
+        for how in [Sampling::default(), Sampling { top_p: 0.5, ..plain() }, Sampling { top_k: 3, ..plain() }] {
+            let mut scratch = Scratch::new(5);
+            let token = sampler(how.clone()).sample(&logits, &[0], 1, &mut scratch);
+            assert!(matches!(token, Some(1 | 4)), "{token:?}");
+            assert_eq!(sampler(how).sample(&[f32::NAN; 5], &[0], 1, &mut scratch), None);
+        }
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name() {
+        let name = |how| match check(&how, 10) {
+            Err(Error::Parameter { name, .. }) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(name(Sampling { temperature: f32::NAN, ..plain() }), "temperature");
+        assert_eq!(name(Sampling { temperature: -0.1, ..plain() }), "temperature");
+        assert_eq!(name(Sampling { top_p: 1.01, ..plain() }), "top_p");
+        assert_eq!(name(Sampling { min_p: -0.5, ..plain() }), "min_p");
+        assert_eq!(name(Sampling { repeat_penalty: 0.0, ..plain() }), "repeat_penalty");
+        assert_eq!(name(Sampling { frequency_penalty: f32::INFINITY, ..plain() }), "frequency_penalty");
+        assert_eq!(name(Sampling { presence_penalty: 1e9, ..plain() }), "presence_penalty");
+        assert_eq!(name(Sampling { logit_bias: vec![(1, 101.0)], ..plain() }), "logit_bias");
+        assert_eq!(check(&Sampling { logit_bias: vec![(10, 1.0)], ..plain() }, 10), Err(Error::Token(10)));
+    }
+}

@@ -4,7 +4,7 @@ use super::sample::Scratch;
 use super::scheduler::{Chunk, Limits, Scheduler};
 use super::sequence::Sequence;
 use super::{Board, Finish, Stats};
-use crate::kernel::Compute;
+use crate::kernel::{Activations, Compute};
 use crate::model::{KvCache, Model, Span, State, Want};
 use crate::text::Tokenizer;
 use std::panic::AssertUnwindSafe;
@@ -33,6 +33,8 @@ pub(super) struct Base {
     pub(super) model: Arc<Model>,
     pub(super) compute: Compute,
     pub(super) state: State,
+    /// Scratch of the output head.
+    pub(super) head: Activations,
     pub(super) kv: KvCache,
 }
 
@@ -47,7 +49,7 @@ impl Network for Base {
         self.model.forward(&self.compute, &mut self.state, &mut self.kv, spans)
     }
     fn head(&mut self, hidden: &[f32], logits: &mut [f32]) {
-        self.model.head(&self.compute, &mut self.state, hidden, logits);
+        self.model.head(&self.compute, &mut self.head, hidden, logits);
     }
 }
 
