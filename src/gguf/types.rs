@@ -73,6 +73,8 @@ pub(super) fn unsupported_name(id: u32) -> Option<&'static str> {
         39 => "MXFP4",
         40 => "NVFP4",
         41 => "Q1_0",
+        142 => "PQ2_0",
+        143 => "PTQ1_0",
         _ => return None,
     })
 }
