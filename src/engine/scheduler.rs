@@ -183,4 +183,133 @@ impl Scheduler {
         }
         self.running.drain(..).chain(self.waiting.drain(..))
     }
+
+    /// Checks what must hold between steps.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        self.pool.check(self.running.iter().map(|s| &s.blocks));
+        assert!(self.waiting.iter().all(|s| s.blocks.is_empty() && s.computed == 0), "those who wait hold nothing");
+        assert!(self.running.len() <= self.limits.sequences);
+        let begun = self.waiting.iter().map(Sequence::begun);
+        assert!(begun.is_sorted_by(|a, b| a >= b), "the preempted wait before those that never ran");
+        for s in &self.running {
+            assert!(s.computed <= s.blocks.len() * BLOCK);
+            assert_eq!(s.published, s.computed / BLOCK, "every full block is published");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Board, Events, Request, Sampling};
+    use super::*;
+    use std::sync::Arc;
+
+    const CONTEXT: usize = 10 * BLOCK;
+
+    fn scheduler(sequences: usize, prompt_tokens: usize, blocks: usize) -> Scheduler {
+        Scheduler::new(Limits { sequences, prompt_tokens }, blocks)
+    }
+
+    /// Adds a sequence with a prompt of `len` tokens that no other sequence has, unless with the same `salt`.
+    fn add(scheduler: &mut Scheduler, len: usize, salt: u32) -> Events {
+        let request = Request {
+            prompt: vec![salt; len],
+            max_tokens: CONTEXT,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            stop_tokens: Vec::new(),
+            ignore_end: true,
+            logprobs: None,
+            prompt_logprobs: None,
+        };
+        let place = Arc::new(Board::new(1)).place().unwrap();
+        let (sequence, events) = Sequence::new(request, CONTEXT, place);
+        scheduler.add(sequence);
+        events
+    }
+
+    /// One step, in which token 7 follows everything: start and length of each chunk.
+    fn step(scheduler: &mut Scheduler) -> Vec<(usize, usize)> {
+        let mut plan = Vec::new();
+        scheduler.plan(&mut plan);
+        for &chunk in &plan {
+            scheduler.computed(chunk);
+            if chunk.want == Want::Last {
+                scheduler.sequence(chunk.sequence).tokens.push(7);
+            }
+        }
+        scheduler.check();
+        plan.iter().map(|chunk| (chunk.start, chunk.len)).collect()
+    }
+
+    #[test]
+    fn prompts_share_a_step_fairly_and_decoding_goes_on() {
+        let mut s = scheduler(4, 12, 40);
+        let _a = add(&mut s, 3, 1);
+        assert_eq!(step(&mut s), [(0, 3)]);
+        let _b = add(&mut s, 20, 2);
+        let _c = add(&mut s, 4, 3);
+        // One decodes; the short prompt leaves the rest of its share to the long one.
+        assert_eq!(step(&mut s), [(3, 1), (0, 7), (0, 4)]);
+        assert_eq!(step(&mut s), [(4, 1), (7, 10), (4, 1)]);
+        assert_eq!(step(&mut s), [(5, 1), (17, 3), (5, 1)]);
+        assert_eq!(step(&mut s), [(6, 1), (20, 1), (6, 1)]);
+    }
+
+    #[test]
+    fn a_step_smaller_than_the_batch_still_serves_everyone() {
+        let mut s = scheduler(4, 1, 40);
+        let _events: Vec<_> = (0..4).map(|salt| add(&mut s, 3, salt)).collect();
+        for start in 0..3 {
+            assert_eq!(step(&mut s), [(start, 1); 4]);
+        }
+    }
+
+    #[test]
+    fn requests_are_admitted_in_order_even_if_a_later_one_would_fit() {
+        let mut s = scheduler(4, 1000, 4);
+        let _a = add(&mut s, 2 * BLOCK, 1);
+        let _b = add(&mut s, 3 * BLOCK, 2);
+        let c = add(&mut s, 1, 3);
+        assert_eq!(step(&mut s).len(), 1);
+        assert_eq!((s.running.len(), s.waiting.len()), (1, 2));
+        drop(c);
+        s.reap(&mut Vec::new());
+        assert_eq!(s.waiting.len(), 1, "an abandoned request leaves the queue");
+    }
+
+    #[test]
+    fn the_youngest_makes_room_and_comes_back_first() {
+        let mut s = scheduler(3, 1000, 5);
+        let a = add(&mut s, 2 * BLOCK - 1, 1);
+        let _b = add(&mut s, BLOCK, 2);
+        // Both run; with a block to spare for each there is none for a third.
+        let _c = add(&mut s, BLOCK, 3);
+        assert_eq!(step(&mut s), [(0, 2 * BLOCK - 1), (0, BLOCK)]);
+        // They grow until the pool is empty: a to 3 blocks, b to 2.
+        for _ in 0..BLOCK {
+            assert_eq!(step(&mut s).len(), 2);
+        }
+        assert_eq!((s.pool.available(), s.preemptions()), (0, 0));
+        // b needs a third block and is the youngest.
+        assert_eq!(step(&mut s).len(), 1);
+        assert_eq!((s.preemptions(), s.waiting.len()), (1, 2));
+        assert!(s.waiting[0].begun());
+        drop(a);
+        s.reap(&mut Vec::new());
+        // Its two blocks were full and are still there, but for the last token's.
+        assert_eq!(step(&mut s)[0], (2 * BLOCK, 1));
+    }
+
+    #[test]
+    fn at_least_the_last_prompt_token_is_computed() {
+        let mut s = scheduler(2, 1000, 20);
+        let a = add(&mut s, 2 * BLOCK, 1);
+        assert_eq!(step(&mut s), [(0, 2 * BLOCK)]);
+        drop(a);
+        s.reap(&mut Vec::new());
+        let _b = add(&mut s, 2 * BLOCK, 1);
+        assert_eq!(step(&mut s), [(BLOCK, BLOCK)]);
+    }
 }

@@ -247,3 +247,6 @@ fn recycle<'a>(mut spans: Vec<Span<'_>>) -> Vec<Span<'a>> {
     spans.clear();
     spans.into_iter().map(|_| unreachable!("the vector is empty")).collect()
 }
+
+#[cfg(test)]
+mod tests;
