@@ -56,10 +56,13 @@ impl Matrix {
         if !cols.is_multiple_of(len) {
             return Err(shape(format!("{format:?} rows of {cols} values: not a multiple of {len}")));
         }
-        let expected = (cols / len).checked_mul(block).and_then(|n| n.checked_mul(rows)).and_then(|n| n.checked_add(tail));
+        let expected =
+            (cols / len).checked_mul(block).and_then(|n| n.checked_mul(rows)).and_then(|n| n.checked_add(tail));
         if expected != Some(bytes.len()) {
             let len = bytes.len();
-            return Err(shape(format!("{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected")));
+            return Err(shape(format!(
+                "{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected"
+            )));
         }
         if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
             return Ok(Matrix(Form::Ternary(ternary)));
