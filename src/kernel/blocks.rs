@@ -1,0 +1,371 @@
+//! Block formats: rows of small blocks with scales, read as the file stores them, against int8 activation blocks.
+//!
+//! A format only says how 256 weights unpack into small integers and what their scales are; the integer products
+//! are the kernel's. Two families, after the activations they meet:
+//!
+//! * **Superblocks** (`Q4_K`, `Q5_K`, `Q6_K`, `TQ1_0`, `TQ2_0`) meet [`Form::Block256`]. Of a superblock with codes c ≥ 0,
+//!   scales sc and offsets m per 16 values, `i = Σ_j sc_j · Σ c·q` and `o = Σ_j m_j · Σ q` are exact i32. Then, in f32:
+//!   `y += (d·dx)·i − (dmin·dx)·o` where the format has its own scale for offsets, else `y += (d·dx)·(i − o)`.
+//! * **Small blocks** (`Q8_0`, `Q4_0`, `Q2_0`) meet [`Form::Block32`]: for each 32 values `i = Σ c·q` is exact,
+//!   then `y += (d·dx)·i`.
+//!
+//! Products and sums are separate f32 operations (no fused multiply-add), blocks are added in order of
+//! columns, starting from 0: one defined result, whatever the instruction set or the order of rows.
+
+use super::activations::{Form, Quantised, Row};
+use super::isa::{Codes, Kernel, Task};
+use super::output::Output;
+use super::ternary::{unpack_tq1_0, unpack_tq2_0};
+use crate::gguf::Bytes;
+use crate::quant::{self, Format};
+use std::ops::Range;
+
+/// A matrix in a block format.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    format: Format,
+    rows: usize,
+    cols: usize,
+    bytes: Bytes,
+}
+
+impl Blocks {
+    /// `bytes` has the right length and rows are whole blocks. `None` if `format` is not one of this module's.
+    pub(super) fn new(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Option<Blocks> {
+        match format {
+            Format::Q4_K | Format::Q5_K | Format::Q6_K | Format::TQ1_0 | Format::TQ2_0 => {}
+            Format::Q8_0 | Format::Q4_0 | Format::Q2_0 | Format::Q2_0_G128 => {}
+            Format::F32 | Format::F16 | Format::BF16 | Format::I2_S => return None,
+        }
+        Some(Blocks { format, rows, cols, bytes })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn form(&self) -> Form {
+        match self.format {
+            Format::Q8_0 | Format::Q4_0 | Format::Q2_0 | Format::Q2_0_G128 => Form::Block32,
+            _ => Form::Block256,
+        }
+    }
+
+    fn row_bytes(&self, r: usize) -> &[u8] {
+        let len = self.bytes.len() / self.rows;
+        &self.bytes[r * len..][..len]
+    }
+
+    pub(super) fn row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows, "row {r} of {}", self.rows);
+        quant::dequantize(self.format, self.row_bytes(r), out);
+    }
+}
+
+/// The product of some rows with all tokens.
+pub(super) struct Product<'a> {
+    pub(super) weights: &'a Blocks,
+    pub(super) rows: Range<usize>,
+    pub(super) x: &'a Quantised,
+    pub(super) y: Output<'a>,
+}
+
+impl Task for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        match self.weights.format {
+            Format::Q4_K => self.superblocks::<K, Q4K>(kernel),
+            Format::Q5_K => self.superblocks::<K, Q5K>(kernel),
+            Format::Q6_K => self.superblocks::<K, Q6K>(kernel),
+            Format::TQ1_0 => self.superblocks::<K, Tq1>(kernel),
+            Format::TQ2_0 => self.superblocks::<K, Tq2>(kernel),
+            Format::Q8_0 => self.small_blocks::<K, Q80>(kernel),
+            Format::Q4_0 => self.small_blocks::<K, Q40>(kernel),
+            Format::Q2_0 => self.small_blocks::<K, Q20<64>>(kernel),
+            Format::Q2_0_G128 => self.small_blocks::<K, Q20<128>>(kernel),
+            Format::F32 | Format::F16 | Format::BF16 | Format::I2_S => unreachable!("refused by Blocks::new"),
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn superblocks<K: Kernel, F: Superblock>(&self, kernel: K) {
+        self.tiles(
+            #[inline(always)]
+            |r, t, tokens| match tokens {
+                8 => self.superblock_tile::<K, F, 8>(kernel, r, t),
+                4 => self.superblock_tile::<K, F, 4>(kernel, r, t),
+                2 => self.superblock_tile::<K, F, 2>(kernel, r, t),
+                _ => self.superblock_tile::<K, F, 1>(kernel, r, t),
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn small_blocks<K: Kernel, F: SmallBlocks>(&self, kernel: K) {
+        self.tiles(
+            #[inline(always)]
+            |r, t, tokens| match tokens {
+                8 => self.small_block_tile::<K, F, 8>(kernel, r, t),
+                4 => self.small_block_tile::<K, F, 4>(kernel, r, t),
+                2 => self.small_block_tile::<K, F, 2>(kernel, r, t),
+                _ => self.small_block_tile::<K, F, 1>(kernel, r, t),
+            },
+        );
+    }
+
+    /// All (row, tile of 8, 4, 2 or 1 tokens): a tile shares the unpacking of the row.
+    #[inline(always)]
+    fn tiles(&self, tile: impl Fn(usize, usize, usize)) {
+        for r in self.rows.clone() {
+            let mut t = 0;
+            while t < self.y.tokens() {
+                let tokens = match self.y.tokens() - t {
+                    8.. => 8,
+                    4.. => 4,
+                    2.. => 2,
+                    _ => 1,
+                };
+                tile(r, t, tokens);
+                t += tokens;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn superblock_tile<K: Kernel, F: Superblock, const T: usize>(&self, kernel: K, r: usize, t: usize) {
+        let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
+        let mut y = [0f32; T];
+        for (b, block) in self.weights.row_bytes(r).chunks_exact(F::BYTES).enumerate() {
+            let mut codes = Codes([0; 256]);
+            let w = F::unpack(kernel, block, &mut codes);
+            for (x, y) in x.iter().zip(&mut y) {
+                let (q, sums, dx) = (&x.q.as_chunks::<256>().0[b], &x.sums.as_chunks::<16>().0[b], x.scale[b]);
+                let i = kernel.dot_scaled(&codes, &w.scales, q);
+                let mut o = 0i32;
+                for j in 0..16 {
+                    o += i32::from(w.offsets[j]) * i32::from(sums[j]);
+                }
+                *y += match w.dmin {
+                    Some(dmin) => (w.d * dx) * i as f32 - (dmin * dx) * o as f32,
+                    None => (w.d * dx) * (i - o) as f32,
+                };
+            }
+        }
+        for (i, y) in y.iter().enumerate() {
+            self.y.write(t + i, r, std::slice::from_ref(y));
+        }
+    }
+
+    #[inline(always)]
+    fn small_block_tile<K: Kernel, F: SmallBlocks, const T: usize>(&self, kernel: K, r: usize, t: usize) {
+        let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
+        let mut y = [0f32; T];
+        let row = self.weights.row_bytes(r);
+        // Up to 256 values at a time; the last chunk of a row may be shorter.
+        for (b, chunk) in row.chunks(256 / F::LEN * F::BYTES).enumerate() {
+            let mut codes = Codes([0; 256]);
+            let mut d = [0f32; 8];
+            for (block, (codes, d)) in
+                chunk.chunks_exact(F::BYTES).zip(codes.0.chunks_exact_mut(F::LEN).zip(d.chunks_exact_mut(F::LEN / 32)))
+            {
+                d.fill(F::unpack(kernel, block, codes));
+            }
+            let blocks = chunk.len() / F::BYTES * (F::LEN / 32);
+            for (x, y) in x.iter().zip(&mut y) {
+                let (q, dx) = (&x.q.as_chunks::<256>().0[b], &x.scale.as_chunks::<8>().0[b]);
+                let i = kernel.dots_of_32(&codes, q);
+                let terms: [f32; 8] = std::array::from_fn(|j| (d[j] * dx[j]) * i[j] as f32);
+                for term in &terms[..blocks] {
+                    *y += term;
+                }
+            }
+        }
+        for (i, y) in y.iter().enumerate() {
+            self.y.write(t + i, r, std::slice::from_ref(y));
+        }
+    }
+}
+
+/// What a superblock holds beside its codes.
+struct Scales {
+    d: f32,
+    dmin: Option<f32>,
+    /// Per 16 values.
+    scales: [i16; 16],
+    /// Per 16 values.
+    offsets: [i16; 16],
+}
+
+/// A format of 256 values with integer scales inside.
+trait Superblock {
+    const BYTES: usize;
+    /// Fills `codes` with 0..=63.
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales;
+}
+
+/// A format of 32, 64 or 128 values with one scale.
+trait SmallBlocks {
+    const LEN: usize;
+    const BYTES: usize;
+    /// Fills `codes` and returns the scale.
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32;
+}
+
+#[inline(always)]
+fn half_at<K: Kernel>(kernel: K, block: &[u8], at: usize) -> f32 {
+    kernel.half(u16::from_le_bytes([block[at], block[at + 1]]))
+}
+
+/// `d` f16, `dmin` f16, 12 bytes of 6-bit scales and mins, 128 bytes of nibbles.
+struct Q4K;
+impl Superblock for Q4K {
+    const BYTES: usize = 144;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
+        let nibbles = block[16..144].as_chunks::<32>().0;
+        for (codes, bytes) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles) {
+            for l in 0..32 {
+                codes[l] = (bytes[l] & 15) as i8;
+                codes[32 + l] = (bytes[l] >> 4) as i8;
+            }
+        }
+        scales_and_mins(kernel, block)
+    }
+}
+
+/// As `Q4_K`, with 32 bytes of fifth bits before the nibbles.
+struct Q5K;
+impl Superblock for Q5K {
+    const BYTES: usize = 176;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
+        let high = &block.as_chunks::<16>().0[1..3].as_flattened();
+        let nibbles = block[48..176].as_chunks::<32>().0;
+        for (j, (codes, bytes)) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles).enumerate() {
+            for l in 0..32 {
+                codes[l] = (bytes[l] & 15 | (high[l] >> (2 * j) & 1) << 4) as i8;
+                codes[32 + l] = (bytes[l] >> 4 | (high[l] >> (2 * j + 1) & 1) << 4) as i8;
+            }
+        }
+        scales_and_mins(kernel, block)
+    }
+}
+
+/// The first 16 bytes of `Q4_K` and `Q5_K`. Eight 6-bit scales and eight mins, per 32 values, in bytes 4..16:
+///
+/// ```text
+/// bytes 0..4   low 6 bits: scales 0..4   high 2 bits: bits 5-4 of scales 4..8
+/// bytes 4..8   low 6 bits: mins 0..4     high 2 bits: bits 5-4 of mins 4..8
+/// bytes 8..12  low nibble: bits 3-0 of scales 4..8   high nibble: bits 3-0 of mins 4..8
+/// ```
+#[inline(always)]
+fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
+    let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
+    let (a, b, c) = (word(4), word(8), word(12));
+    let low_six = 0x3f3f_3f3f;
+    let low_four = 0x0f0f_0f0f;
+    let top_two = |x: u32| (x >> 6 & 0x0303_0303) << 4;
+    let scales = [(a & low_six).to_le_bytes(), (c & low_four | top_two(a)).to_le_bytes()];
+    let mins = [(b & low_six).to_le_bytes(), (c >> 4 & low_four | top_two(b)).to_le_bytes()];
+    Scales {
+        d: half_at(kernel, block, 0),
+        dmin: Some(half_at(kernel, block, 2)),
+        scales: std::array::from_fn(|j| i16::from(scales.as_flattened()[j / 2])),
+        offsets: std::array::from_fn(|j| i16::from(mins.as_flattened()[j / 2])),
+    }
+}
+
+/// 128 bytes of low nibbles, 64 of high 2-bit pairs, 16 int8 scales per 16 values, `d` f16; codes are 32 too large.
+struct Q6K;
+impl Superblock for Q6K {
+    const BYTES: usize = 210;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
+        let low = block[..128].as_chunks::<64>().0;
+        let high = block[128..192].as_chunks::<32>().0;
+        for ((codes, low), high) in codes.0.as_chunks_mut::<128>().0.iter_mut().zip(low).zip(high) {
+            for l in 0..32 {
+                codes[l] = (low[l] & 15 | (high[l] & 3) << 4) as i8;
+                codes[32 + l] = (low[32 + l] & 15 | (high[l] >> 2 & 3) << 4) as i8;
+                codes[64 + l] = (low[l] >> 4 | (high[l] >> 4 & 3) << 4) as i8;
+                codes[96 + l] = (low[32 + l] >> 4 | (high[l] >> 6) << 4) as i8;
+            }
+        }
+        let scales: [i16; 16] = std::array::from_fn(|j| i16::from(block[192 + j] as i8));
+        Scales { d: half_at(kernel, block, 208), dmin: None, scales, offsets: scales.map(|s| 32 * s) }
+    }
+}
+
+struct Tq2;
+impl Superblock for Tq2 {
+    const BYTES: usize = 66;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
+        unpack_tq2_0(&block[..64], bytemuck::cast_slice_mut(&mut codes.0));
+        Scales { d: half_at(kernel, block, 64), dmin: None, scales: [1; 16], offsets: [1; 16] }
+    }
+}
+
+struct Tq1;
+impl Superblock for Tq1 {
+    const BYTES: usize = 54;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
+        unpack_tq1_0(&block[..52], bytemuck::cast_slice_mut(&mut codes.0));
+        Scales { d: half_at(kernel, block, 52), dmin: None, scales: [1; 16], offsets: [1; 16] }
+    }
+}
+
+/// `d` f16, 32 int8 values.
+struct Q80;
+impl SmallBlocks for Q80 {
+    const LEN: usize = 32;
+    const BYTES: usize = 34;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
+        codes.copy_from_slice(bytemuck::cast_slice(&block[2..34]));
+        half_at(kernel, block, 0)
+    }
+}
+
+/// `d` f16, 16 bytes: low nibbles are the values 0..16, high nibbles 16..32, all 8 too large.
+struct Q40;
+impl SmallBlocks for Q40 {
+    const LEN: usize = 32;
+    const BYTES: usize = 18;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
+        let (low, high) = codes.split_at_mut(16);
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(&block[2..18]) {
+            *low = (byte & 15) as i8 - 8;
+            *high = (byte >> 4) as i8 - 8;
+        }
+        half_at(kernel, block, 0)
+    }
+}
+
+/// `d` f16, four values a byte, the first in the low bits, all 1 too large.
+struct Q20<const N: usize>;
+impl<const N: usize> SmallBlocks for Q20<N> {
+    const LEN: usize = N;
+    const BYTES: usize = 2 + N / 4;
+    #[inline(always)]
+    fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
+        for (codes, byte) in codes.as_chunks_mut::<4>().0.iter_mut().zip(&block[2..]) {
+            *codes = [byte & 3, byte >> 2 & 3, byte >> 4 & 3, byte >> 6].map(|code| code as i8 - 1);
+        }
+        half_at(kernel, block, 0)
+    }
+}

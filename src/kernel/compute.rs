@@ -1,0 +1,161 @@
+//! The machine that computes: the kernels of one instruction set and the thread pool.
+
+use super::activations::Activations;
+use super::float::{Axpy, Dot, F16, F32};
+use super::isa::Kernels;
+use super::matrix::{Form, Matrix};
+use super::output::Output;
+use super::pool::Pool;
+use super::ternary::GROUP;
+use super::{Error, Isa, activations, blocks, float, selftest, ternary};
+
+/// Multiply-adds below which a piece of work is not worth handing to another thread (a few microseconds).
+const SMALL: usize = 1 << 17;
+/// Pieces per thread, so that threads that are late or slow can be relieved.
+const PIECES: usize = 8;
+
+/// The machine that computes: kernels of one instruction set and a pool of threads.
+///
+/// May be shared between threads; jobs of different callers run one after the other.
+pub struct Compute {
+    kernels: Kernels,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Compute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Compute({}, {} threads)", self.isa(), self.threads())
+    }
+}
+
+impl Compute {
+    /// Kernels of `isa` (the best this CPU has if `None`) and a pool of `threads` threads (all
+    /// physical cores if `None`), self-tested.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the CPU lacks `isa`; [`Error::SelfTest`] if a kernel gives a wrong answer.
+    pub fn new(isa: Option<Isa>, threads: Option<usize>) -> Result<Compute, Error> {
+        let kernels = Kernels::choose(isa)?;
+        selftest::check(kernels)?;
+        Ok(Compute { kernels, pool: Pool::new(threads.unwrap_or_else(physical_cores)) })
+    }
+
+    /// The instruction sets that this CPU can run, the fastest last.
+    pub fn available() -> Vec<Isa> {
+        Kernels::available().into_iter().map(Kernels::isa).collect()
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa()
+    }
+
+    /// Threads in the pool, the caller included.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// `y[t][r] = Σ_c w[r][c] · x[t][c]` for all rows t of `x`; `y` is `[n][rows]`.
+    ///
+    /// A row's result does not depend on `n`, on the threads, or on the instruction set.
+    ///
+    /// # Panics
+    /// If `x` has not `w.cols()` columns, or `y` not `x.n() * w.rows()` elements.
+    pub fn linear(&self, w: &Matrix, x: &mut Activations, y: &mut [f32]) {
+        assert_eq!(x.cols(), w.cols(), "input columns of a {} × {} matrix", w.rows(), w.cols());
+        let n = x.n();
+        // SAFETY: `split` hands out ranges that do not overlap, and each task writes its own range's rows only.
+        #[allow(unsafe_code)]
+        let y = unsafe { Output::new(y, n, w.rows()) };
+        let work = w.cols() * n;
+        match &w.0 {
+            Form::Ternary(weights) => {
+                let x = x.quantised(activations::Form::Token, self.kernels, &self.pool);
+                self.split(weights.groups(), work * GROUP, |groups| {
+                    self.kernels.run(ternary::Product { weights, groups, x, y });
+                });
+            }
+            Form::Blocks(weights) => {
+                let x = x.quantised(weights.form(), self.kernels, &self.pool);
+                self.split(w.rows(), work, |rows| self.kernels.run(blocks::Product { weights, rows, x, y }));
+            }
+            Form::Floats(weights) => {
+                let x = x.rows();
+                self.split(w.rows(), work, |rows| self.kernels.run(float::Product { weights, rows, x, y }));
+            }
+        }
+    }
+
+    /// Calls `f` with ranges that make up `0..units`, each unit `work` multiply-adds, spread over the pool.
+    fn split(&self, units: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
+        let piece = (units / (self.threads() * PIECES)).max(SMALL / work.max(1)).max(1);
+        self.for_each(units.div_ceil(piece), &|i| f(i * piece..units.min((i + 1) * piece)));
+    }
+
+    /// Calls `f(i)` once for each `i` in `0..n`, spread over the pool. Items are independent. A panic of `f` is
+    /// passed on; a call from inside `f` runs in place.
+    pub fn for_each(&self, n: usize, f: &(dyn Fn(usize) + Sync)) {
+        self.pool.for_each(n, f);
+    }
+
+    /// Splits `out` into `out.len() / chunk` chunks and calls `f(i, chunk_i)` for each, spread over the pool.
+    ///
+    /// # Panics
+    /// If `out` is not a whole number of chunks.
+    pub fn for_each_chunk(&self, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        assert!(chunk > 0 && out.len().is_multiple_of(chunk), "{} values in chunks of {chunk}", out.len());
+        let n = out.len() / chunk;
+        let base = Base(out.as_mut_ptr());
+        self.for_each(n, &|i| {
+            assert!(i < n);
+            let base = &base;
+            // SAFETY: chunk i < n lies inside `out`, which is borrowed for the whole call, and the pool calls each i once.
+            #[allow(unsafe_code)]
+            let chunk = unsafe { std::slice::from_raw_parts_mut(base.0.add(i * chunk), chunk) };
+            f(i, chunk);
+        });
+    }
+
+    /// `Σ a[i]·b[i]` with 32 partial sums in a fixed order.
+    ///
+    /// # Panics
+    /// Here and in the next three: if the lengths differ.
+    pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
+        self.kernels.run(Dot::<F32>::new(a, bytemuck::cast_slice(b)))
+    }
+
+    /// `Σ a[i]·f32(b[i])`, b in IEEE half precision.
+    pub fn dot_f16(&self, a: &[f32], b: &[half::f16]) -> f32 {
+        self.kernels.run(Dot::<F16>::new(a, bytemuck::cast_slice(b)))
+    }
+
+    /// `y[i] += s·f32(x[i])`, x in IEEE half precision.
+    pub fn axpy_f16(&self, s: f32, x: &[half::f16], y: &mut [f32]) {
+        self.kernels.run(Axpy::<F16>::new(s, bytemuck::cast_slice(x), y));
+    }
+
+    /// `y[i] += s·x[i]`.
+    pub fn axpy(&self, s: f32, x: &[f32], y: &mut [f32]) {
+        self.kernels.run(Axpy::<F32>::new(s, bytemuck::cast_slice(x), y));
+    }
+}
+
+struct Base(*mut f32);
+// SAFETY: only used to make the disjoint chunks of `for_each_chunk`.
+#[allow(unsafe_code)]
+unsafe impl Sync for Base {}
+
+/// Cores this process may use, two hardware threads of one core counted once (they share the units that the kernels saturate).
+fn physical_cores() -> usize {
+    let logical = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut cores = std::collections::BTreeSet::new();
+    let mut cpus = 0;
+    while let Ok(siblings) =
+        std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpus}/topology/thread_siblings_list"))
+    {
+        cores.insert(siblings);
+        cpus += 1;
+    }
+    // Ratio rather than count: the process may be confined to some of the CPUs.
+    if cpus == 0 { logical } else { (logical * cores.len()).div_ceil(cpus).max(1) }
+}

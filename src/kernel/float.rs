@@ -1,0 +1,266 @@
+//! Float matrices and vector helpers.
+//!
+//! A dot product has 32 partial sums: product i goes to sum i mod 32, in order of i, product and addition
+//! rounded separately (no fused multiply-add). In the end sums j and j + 16 are added, then j and j + 8, + 4, + 2, + 1.
+//! Instruction sets differ in how many of the 32 they hold in one register, and in nothing else.
+
+use super::isa::{Kernel, Task};
+use super::output::Output;
+use crate::gguf::Bytes;
+use crate::quant::Format;
+use std::ops::Range;
+
+const LANES: usize = 32;
+
+/// A matrix of plain numbers, read as the file stores them (at any alignment).
+#[derive(Debug)]
+pub(super) struct Floats {
+    kind: Kind,
+    rows: usize,
+    cols: usize,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    F32,
+    F16,
+    BF16,
+}
+
+impl Floats {
+    /// `bytes` has the right length. `None` if `format` is not a float format.
+    pub(super) fn new(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Option<Floats> {
+        let kind = match format {
+            Format::F32 => Kind::F32,
+            Format::F16 => Kind::F16,
+            Format::BF16 => Kind::BF16,
+            _ => return None,
+        };
+        Some(Floats { kind, rows, cols, bytes })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn row_bytes(&self, r: usize) -> &[u8] {
+        let len = self.bytes.len() / self.rows;
+        &self.bytes[r * len..][..len]
+    }
+
+    pub(super) fn row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows, "row {r} of {}", self.rows);
+        let scalar = super::scalar::Scalar;
+        match self.kind {
+            Kind::F32 => widen::<_, F32>(scalar, self.row_bytes(r), out),
+            Kind::F16 => widen::<_, F16>(scalar, self.row_bytes(r), out),
+            Kind::BF16 => widen::<_, BF16>(scalar, self.row_bytes(r), out),
+        }
+    }
+}
+
+/// How a number is stored.
+pub(super) trait Element {
+    const BYTES: usize;
+    /// The first 32 numbers of `bytes`.
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> [f32; LANES];
+}
+
+pub(super) struct F32;
+impl Element for F32 {
+    const BYTES: usize = 4;
+    #[inline(always)]
+    fn load<K: Kernel>(_: K, bytes: &[u8]) -> [f32; LANES] {
+        let numbers = bytes[..4 * LANES].as_chunks::<4>().0;
+        std::array::from_fn(|i| f32::from_le_bytes(numbers[i]))
+    }
+}
+
+pub(super) struct F16;
+impl Element for F16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> [f32; LANES] {
+        kernel.halves(&bytes.as_chunks().0[0])
+    }
+}
+
+struct BF16;
+impl Element for BF16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<K: Kernel>(_: K, bytes: &[u8]) -> [f32; LANES] {
+        let numbers = bytes[..2 * LANES].as_chunks::<2>().0;
+        std::array::from_fn(|i| f32::from_bits(u32::from(u16::from_le_bytes(numbers[i])) << 16))
+    }
+}
+
+/// Calls `with(at, numbers)` for each 32 numbers; the last are filled up with zeros.
+#[inline(always)]
+fn each_32<K: Kernel, E: Element>(kernel: K, bytes: &[u8], mut with: impl FnMut(usize, [f32; LANES])) {
+    let whole = bytes.chunks_exact(LANES * E::BYTES);
+    let rest = whole.remainder();
+    let at = bytes.len() / E::BYTES / LANES * LANES;
+    for (i, bytes) in whole.enumerate() {
+        with(i * LANES, E::load(kernel, bytes));
+    }
+    if !rest.is_empty() {
+        let mut padded = [0; LANES * 4];
+        padded[..rest.len()].copy_from_slice(rest);
+        with(at, E::load(kernel, &padded[..LANES * E::BYTES]));
+    }
+}
+
+#[inline(always)]
+fn widen<K: Kernel, E: Element>(kernel: K, bytes: &[u8], out: &mut [f32]) {
+    each_32::<K, E>(kernel, bytes, |at, numbers| {
+        let n = LANES.min(out.len() - at);
+        out[at..at + n].copy_from_slice(&numbers[..n]);
+    });
+}
+
+/// `T` dot products with one stored vector.
+#[inline(always)]
+fn dots<K: Kernel, E: Element, const T: usize>(kernel: K, x: [&[f32]; T], w: &[u8]) -> [f32; T] {
+    let mut sums = [[0f32; LANES]; T];
+    each_32::<K, E>(kernel, w, |at, w| {
+        for (x, sums) in x.iter().zip(&mut sums) {
+            match x[at..].first_chunk::<LANES>() {
+                Some(x) => add_products(sums, x, &w),
+                None => add_products(&mut sums[..x.len() - at], &x[at..], &w),
+            }
+        }
+    });
+    sums.map(reduce)
+}
+
+#[inline(always)]
+fn add_products(sums: &mut [f32], x: &[f32], w: &[f32; LANES]) {
+    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+        *sum += x * w;
+    }
+}
+
+#[inline(always)]
+fn reduce(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for j in 0..half {
+            sums[j] += sums[j + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// The product of some rows with all tokens, `x` is `[tokens][cols]`.
+pub(super) struct Product<'a> {
+    pub(super) weights: &'a Floats,
+    pub(super) rows: Range<usize>,
+    pub(super) x: &'a [f32],
+    pub(super) y: Output<'a>,
+}
+
+impl Task for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        match self.weights.kind {
+            Kind::F32 => self.all::<K, F32>(kernel),
+            Kind::F16 => self.all::<K, F16>(kernel),
+            Kind::BF16 => self.all::<K, BF16>(kernel),
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn all<K: Kernel, E: Element>(&self, kernel: K) {
+        for r in self.rows.clone() {
+            let mut t = 0;
+            while t < self.y.tokens() {
+                t += match self.y.tokens() - t {
+                    4.. => self.tile::<K, E, 4>(kernel, r, t),
+                    2.. => self.tile::<K, E, 2>(kernel, r, t),
+                    _ => self.tile::<K, E, 1>(kernel, r, t),
+                };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<K: Kernel, E: Element, const T: usize>(&self, kernel: K, r: usize, t: usize) -> usize {
+        let cols = self.weights.cols;
+        let x = std::array::from_fn(|i| &self.x[(t + i) * cols..][..cols]);
+        let y = dots::<K, E, T>(kernel, x, self.weights.row_bytes(r));
+        for (i, y) in y.iter().enumerate() {
+            self.y.write(t + i, r, std::slice::from_ref(y));
+        }
+        T
+    }
+}
+
+/// `Σ a·b`, b stored as `E`.
+pub(super) struct Dot<'a, E> {
+    a: &'a [f32],
+    b: &'a [u8],
+    element: std::marker::PhantomData<E>,
+}
+
+impl<'a, E: Element> Dot<'a, E> {
+    pub(super) fn new(a: &'a [f32], b: &'a [u8]) -> Self {
+        assert_eq!(a.len() * E::BYTES, b.len(), "vectors of one length");
+        Dot { a, b, element: std::marker::PhantomData }
+    }
+}
+
+impl<E: Element> Task for Dot<'_, E> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> f32 {
+        dots::<K, E, 1>(kernel, [self.a], self.b)[0]
+    }
+}
+
+/// `y += s·x`, x stored as `E`.
+pub(super) struct Axpy<'a, E> {
+    s: f32,
+    x: &'a [u8],
+    y: &'a mut [f32],
+    element: std::marker::PhantomData<E>,
+}
+
+impl<'a, E: Element> Axpy<'a, E> {
+    pub(super) fn new(s: f32, x: &'a [u8], y: &'a mut [f32]) -> Self {
+        assert_eq!(y.len() * E::BYTES, x.len(), "vectors of one length");
+        Axpy { s, x, y, element: std::marker::PhantomData }
+    }
+}
+
+impl<E: Element> Task for Axpy<'_, E> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        each_32::<K, E>(kernel, self.x, |at, x| match self.y[at..].first_chunk_mut::<LANES>() {
+            Some(y) => add_scaled(y, self.s, &x),
+            None => add_scaled(&mut self.y[at..], self.s, &x),
+        });
+    }
+}
+
+#[inline(always)]
+fn add_scaled(y: &mut [f32], s: f32, x: &[f32; LANES]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += s * x;
+    }
+}

@@ -1,0 +1,121 @@
+//! Which instruction sets there are, which of them this CPU has, and how generic code is compiled for each.
+//!
+//! A kernel *value* ([`Scalar`], `Avx2`, …) is the proof that the CPU has the feature: the only way to one is its
+//! `new`, which asks the CPU. The algorithms (how rows, blocks and tokens are walked) are written once, as a [`Task`]
+//! generic over [`Kernel`]; running a task through a kernel compiles the whole of it for that instruction set.
+//! Only the few operations in [`Kernel`] are written per instruction set.
+
+#[cfg(target_arch = "aarch64")]
+use super::aarch64::{dotprod::NeonDot, neon::Neon};
+use super::scalar::Scalar;
+use super::ternary::GROUP;
+#[cfg(target_arch = "x86_64")]
+use super::x86_64::{avx2::Avx2, avx512::Avx512Vnni};
+use super::{Error, Isa};
+
+/// 256 unpacked weights.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Codes(pub(super) [i8; 256]);
+
+/// The operations that each instruction set brings. All integer sums are exact.
+pub(super) trait Kernel: Copy + Send + Sync {
+    /// Runs `task`, compiled for this instruction set.
+    fn run<T: Task>(self, task: T) -> T::Output;
+
+    /// `sums[t][r] = Σ_k code[r][k] · q[t][k]` over one packed row group (see [`super::ternary`]), codes 0, 1, 2.
+    /// Each of `q` is at least as long as the group's rows.
+    fn ternary<const T: usize>(self, group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T];
+
+    /// `Σ_j scale[j] · Σ_i code[16j+i] · q[16j+i]`: codes 0..=63, |scale| ≤ 128, |q| ≤ 127.
+    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32;
+
+    /// `sums[j] = Σ_i code[32j+i] · q[32j+i]`: any code, |q| ≤ 127.
+    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8];
+
+    /// 32 half-precision numbers (little-endian) as f32, exactly.
+    fn halves(self, bytes: &[u8; 64]) -> [f32; 32];
+
+    /// One half-precision number as f32, exactly.
+    fn half(self, bits: u16) -> f32;
+}
+
+/// Work written once and compiled for each instruction set. `run` must be `#[inline(always)]`, and what it calls
+/// too, down to the operations of the kernel.
+pub(super) trait Task {
+    type Output;
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
+}
+
+/// The kernels in use.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kernels {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(NeonDot),
+}
+
+impl Kernels {
+    pub(super) const SCALAR: Kernels = Kernels::Scalar(Scalar);
+
+    /// All that this CPU can run, the fastest last.
+    pub(super) fn available() -> Vec<Kernels> {
+        let mut all = vec![Self::SCALAR];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(Avx2::new().map(Kernels::Avx2));
+            all.extend(Avx512Vnni::new().map(Kernels::Avx512Vnni));
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            all.extend(Neon::new().map(Kernels::Neon));
+            all.extend(NeonDot::new().map(Kernels::NeonDot));
+        }
+        all
+    }
+
+    /// The kernels of `isa`, or the fastest.
+    pub(super) fn choose(isa: Option<Isa>) -> Result<Kernels, Error> {
+        let all = Self::available();
+        let Some(isa) = isa else { return Ok(all.last().copied().unwrap_or(Self::SCALAR)) };
+        all.iter().copied().find(|k| k.isa() == isa).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|k| k.isa().to_string()).collect();
+            Error::Unsupported(isa, names.join(", "))
+        })
+    }
+
+    pub(super) fn isa(self) -> Isa {
+        match self {
+            Kernels::Scalar(_) => Isa::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512Vnni(_) => Isa::Avx512Vnni,
+            #[cfg(target_arch = "aarch64")]
+            Kernels::Neon(_) => Isa::Neon,
+            #[cfg(target_arch = "aarch64")]
+            Kernels::NeonDot(_) => Isa::NeonDot,
+        }
+    }
+
+    #[inline]
+    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+        match self {
+            Kernels::Scalar(k) => k.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx2(k) => k.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Kernels::Avx512Vnni(k) => k.run(task),
+            #[cfg(target_arch = "aarch64")]
+            Kernels::Neon(k) => k.run(task),
+            #[cfg(target_arch = "aarch64")]
+            Kernels::NeonDot(k) => k.run(task),
+        }
+    }
+}

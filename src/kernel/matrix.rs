@@ -1,0 +1,108 @@
+//! Weight matrices in the forms that the kernels read.
+
+use super::blocks::Blocks;
+use super::float::Floats;
+use super::ternary::Ternary;
+use super::{Error, shape};
+use crate::gguf::Bytes;
+use crate::quant::Format;
+
+/// A weight matrix `[rows, cols]` in a form that the kernels read.
+#[derive(Debug)]
+pub struct Matrix(pub(super) Form);
+
+#[derive(Debug)]
+pub(super) enum Form {
+    Ternary(Ternary),
+    Blocks(Blocks),
+    Floats(Floats),
+}
+
+/// The same expression for each form.
+macro_rules! of {
+    ($matrix:expr, $form:ident => $value:expr) => {
+        match &$matrix.0 {
+            Form::Ternary($form) => $value,
+            Form::Blocks($form) => $value,
+            Form::Floats($form) => $value,
+        }
+    };
+}
+
+impl Matrix {
+    /// A matrix from a file's bytes (row-major blocks, as GGUF stores them), which are kept, not copied.
+    /// Ternary formats whose blocks all carry one scale become exact ternary matrices (int8 absmax activations) in
+    /// an own layout; `Q2_0`, `TQ*` with several scales stay block formats (int8 activation blocks).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, or `I2_S` or
+    /// `TQ2_0` data holds the code 3.
+    pub fn from_format(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Matrix, Error> {
+        // Block length, block bytes, and bytes behind the last block.
+        let (len, block, tail) = match format {
+            Format::F32 => (1, 4, 0),
+            Format::F16 | Format::BF16 => (1, 2, 0),
+            Format::Q4_0 => (32, 18, 0),
+            Format::Q8_0 => (32, 34, 0),
+            Format::Q4_K => (256, 144, 0),
+            Format::Q5_K => (256, 176, 0),
+            Format::Q6_K => (256, 210, 0),
+            Format::TQ1_0 => (256, 54, 0),
+            Format::TQ2_0 => (256, 66, 0),
+            Format::Q2_0 => (64, 18, 0),
+            Format::Q2_0_G128 => (128, 34, 0),
+            Format::I2_S => (128, 32, 32),
+        };
+        if !cols.is_multiple_of(len) {
+            return Err(shape(format!("{format:?} rows of {cols} values: not a multiple of {len}")));
+        }
+        let expected = (cols / len).checked_mul(block).and_then(|n| n.checked_mul(rows)).and_then(|n| n.checked_add(tail));
+        if expected != Some(bytes.len()) {
+            let len = bytes.len();
+            return Err(shape(format!("{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected")));
+        }
+        if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
+            return Ok(Matrix(Form::Ternary(ternary)));
+        }
+        if let Some(floats) = Floats::new(format, rows, cols, bytes.clone()) {
+            return Ok(Matrix(Form::Floats(floats)));
+        }
+        match Blocks::new(format, rows, cols, bytes) {
+            Some(blocks) => Ok(Matrix(Form::Blocks(blocks))),
+            None => Err(shape(format!("no kernels for {format:?}"))),
+        }
+    }
+
+    /// A ternary matrix from codes −1, 0, 1 (`codes[row * cols + col]`), any `cols`.
+    ///
+    /// # Panics
+    /// If the codes are others, not `rows * cols` of them, or `cols` is above 2¹⁸.
+    pub fn ternary(codes: &[i8], rows: usize, cols: usize, scale: f32) -> Matrix {
+        Matrix(Form::Ternary(Ternary::from_codes(codes, rows, cols, scale)))
+    }
+
+    /// Output length.
+    pub fn rows(&self) -> usize {
+        of!(self, m => m.rows())
+    }
+    /// Input length.
+    pub fn cols(&self) -> usize {
+        of!(self, m => m.cols())
+    }
+    /// Bytes read for one product with the whole matrix.
+    pub fn bytes(&self) -> usize {
+        of!(self, m => m.bytes())
+    }
+    /// Whether the exact ternary path is taken.
+    pub fn is_ternary(&self) -> bool {
+        matches!(self.0, Form::Ternary(_))
+    }
+    /// One row as f32 (an embedding look-up).
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` is not `cols` long.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols(), "room for a row of {}", self.cols());
+        of!(self, m => m.row(row, out));
+    }
+}

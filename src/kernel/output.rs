@@ -1,0 +1,44 @@
+//! The result of a product, written by several threads at once.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+/// `y[n][rows]`, of which each task writes its own rows of all tokens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output<'a> {
+    y: *mut f32,
+    tokens: usize,
+    rows: usize,
+    borrow: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it stands for an exclusive borrow of plain floats that its owner has split up by rows: `Output::new` is unsafe, and whoever
+// calls it promises that no row is written by two threads.
+unsafe impl Send for Output<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    /// # Safety
+    /// Copies of the value may be used by several threads, but no two of them write the same row.
+    ///
+    /// # Panics
+    /// If `y` is not `[tokens][rows]`.
+    pub(super) unsafe fn new(y: &'a mut [f32], tokens: usize, rows: usize) -> Self {
+        assert_eq!(y.len(), tokens * rows, "output of {tokens} tokens × {rows} rows");
+        Output { y: y.as_mut_ptr(), tokens, rows, borrow: PhantomData }
+    }
+
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Writes rows `first..` of token `t`.
+    #[inline(always)]
+    pub(super) fn write(&self, t: usize, first: usize, values: &[f32]) {
+        assert!(t < self.tokens && first + values.len() <= self.rows);
+        // SAFETY: inside `y` by the assertion and the length check in `new`; nobody else touches these rows, by the promise made to `new`.
+        unsafe { self.y.add(t * self.rows + first).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+    }
+}

@@ -1,0 +1,57 @@
+//! The plain twin of every kernel: the oracle of the tests, and what runs on a CPU without the others.
+
+use super::isa::{Codes, Kernel, Task};
+use super::ternary::{GROUP, STEP, STEP_BYTES};
+
+/// Needs nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scalar;
+
+impl Kernel for Scalar {
+    fn run<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
+    }
+
+    #[inline(always)]
+    fn ternary<const T: usize>(self, group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
+        let mut sums = [[0; GROUP]; T];
+        for (step, bytes) in group.as_chunks::<STEP_BYTES>().0.iter().enumerate() {
+            for (t, sums) in sums.iter_mut().enumerate() {
+                let q = &q[t][step * STEP..][..STEP];
+                for (i, byte) in bytes.iter().enumerate() {
+                    for field in 0..4 {
+                        let code = i32::from(byte >> (2 * field) & 3);
+                        sums[i / 4] += code * i32::from(q[4 * field + i % 4]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+        let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
+        groups.zip(scales).map(|((codes, q), &scale)| i32::from(scale) * dot(codes, q)).sum()
+    }
+
+    #[inline(always)]
+    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
+        std::array::from_fn(|j| dot(&codes.0[32 * j..][..32], &q[32 * j..][..32]))
+    }
+
+    #[inline(always)]
+    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+        std::array::from_fn(|i| self.half(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])))
+    }
+
+    #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        half::f16::from_bits(bits).to_f32_const()
+    }
+}
+
+#[inline(always)]
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+}
