@@ -4,11 +4,19 @@
 //! only be had from a validated [`File`], and its bytes lie inside the file.
 
 mod bytes;
+mod reader;
+mod types;
+mod value;
+mod writer;
 
 pub use bytes::Bytes;
+pub use value::{Array, Value};
+pub use writer::{Body, Writer};
 
 use crate::quant::Format;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What is wrong with a GGUF file, and where.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +64,14 @@ pub enum Error {
 /// A validated GGUF file, mapped into memory. Cheap to clone; [`Bytes`] taken from it keep the
 /// mapping alive after the `File` is dropped.
 #[derive(Debug, Clone)]
-pub struct File {}
+pub struct File(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    bytes: Bytes,
+    directory: reader::Directory,
+}
 
 /// One tensor's entry: name, shape, format, and where its bytes lie.
 #[derive(Debug, Clone)]
@@ -67,112 +82,193 @@ pub struct Tensor {
     pub dims: Vec<usize>,
     /// Block format of the values.
     pub format: Format,
+    /// Where the bytes are in the file; checked by the reader.
+    range: Range<usize>,
 }
 
-/// A metadata value.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Value {
-    U8(u8),
-    I8(i8),
-    U16(u16),
-    I16(i16),
-    U32(u32),
-    I32(i32),
-    U64(u64),
-    I64(i64),
-    F32(f32),
-    F64(f64),
-    Bool(bool),
-    String(String),
-    Array(Array),
-}
+impl Tensor {
+    /// Number of values: the product of `dims`.
+    pub fn values(&self) -> usize {
+        self.dims.iter().product()
+    }
 
-/// A typed metadata array (nested arrays are refused).
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
-pub enum Array {
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-    U16(Vec<u16>),
-    I16(Vec<i16>),
-    U32(Vec<u32>),
-    I32(Vec<i32>),
-    U64(Vec<u64>),
-    I64(Vec<i64>),
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    Bool(Vec<bool>),
-    String(Vec<String>),
+    /// Where the tensor's bytes are in the file.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
 }
 
 impl File {
     /// Maps and validates the file at `path`.
-    pub fn open(_path: &Path) -> Result<File, Error> {
-        todo!()
+    pub fn open(path: &Path) -> Result<File, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(io)?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
+        }
+        let bytes = Bytes::new(map(&file).map_err(io)?);
+        File::from_bytes(&path.display().to_string(), bytes)
     }
+
     /// Validates a file that is part of the program (the embedded demo base).
-    pub fn from_static(_name: &str, _bytes: &'static [u8]) -> Result<File, Error> {
-        todo!()
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<File, Error> {
+        File::from_bytes(name, Bytes::new(bytes))
     }
+
+    /// Validates a file that is in memory already. Errors call it `name`.
+    pub fn from_bytes(name: &str, bytes: Bytes) -> Result<File, Error> {
+        let directory = reader::read(name, &bytes)?;
+        Ok(File(Arc::new(Inner { name: name.to_owned(), bytes, directory })))
+    }
+
     /// The name errors use: the path, or what `from_static` was told.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.0.name
     }
+
+    /// Length of the whole file in bytes.
+    pub fn size(&self) -> usize {
+        self.0.bytes.len()
+    }
+
+    /// GGUF version, 1 to 3.
+    pub fn version(&self) -> u32 {
+        self.0.directory.version
+    }
+
+    /// Tensors start at multiples of this many bytes.
+    pub fn alignment(&self) -> u32 {
+        self.0.directory.alignment
+    }
+
     /// All metadata in file order.
     pub fn metadata(&self) -> &[(String, Value)] {
-        todo!()
+        &self.0.directory.metadata
     }
+
     /// A metadata value, if the key is there.
-    pub fn get(&self, _key: &str) -> Option<&Value> {
-        todo!()
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.directory.keys.get(key).map(|&i| &self.metadata()[i].1)
     }
+
     /// An unsigned integer of any width (or a non-negative signed one); `Ok(None)` if the key is missing.
-    pub fn u64(&self, _key: &str) -> Result<Option<u64>, Error> {
-        todo!()
+    pub fn u64(&self, key: &str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let n = value.integer().ok_or_else(|| self.wrong_type(key, value.kind(), "an unsigned integer"))?;
+        u64::try_from(n).map(Some).map_err(|_| self.key_error(key, format!("is {n}, must not be negative")))
     }
+
     /// A float of any width; `Ok(None)` if the key is missing.
-    pub fn f32(&self, _key: &str) -> Result<Option<f32>, Error> {
-        todo!()
+    pub fn f32(&self, key: &str) -> Result<Option<f32>, Error> {
+        self.typed(key, "a float", |value| match *value {
+            Value::F32(v) => Some(v),
+            Value::F64(v) => Some(v as f32),
+            _ => None,
+        })
     }
+
     /// A boolean; `Ok(None)` if the key is missing.
-    pub fn bool(&self, _key: &str) -> Result<Option<bool>, Error> {
-        todo!()
+    pub fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
+        self.typed(key, "a boolean", |value| match *value {
+            Value::Bool(v) => Some(v),
+            _ => None,
+        })
     }
+
     /// A string; `Ok(None)` if the key is missing.
-    pub fn str(&self, _key: &str) -> Result<Option<&str>, Error> {
-        todo!()
+    pub fn str(&self, key: &str) -> Result<Option<&str>, Error> {
+        self.typed(key, "a string", |value| match value {
+            Value::String(v) => Some(v.as_str()),
+            _ => None,
+        })
     }
+
     /// An array of strings; `Ok(None)` if the key is missing.
-    pub fn strings(&self, _key: &str) -> Result<Option<&[String]>, Error> {
-        todo!()
+    pub fn strings(&self, key: &str) -> Result<Option<&[String]>, Error> {
+        self.typed(key, "an array of strings", |value| match value {
+            Value::Array(Array::String(v)) => Some(v.as_slice()),
+            _ => None,
+        })
     }
+
     /// An array of floats; `Ok(None)` if the key is missing.
-    pub fn floats(&self, _key: &str) -> Result<Option<Vec<f32>>, Error> {
-        todo!()
+    pub fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, Error> {
+        self.typed(key, "an array of floats", |value| match value {
+            Value::Array(Array::F32(v)) => Some(v.clone()),
+            Value::Array(Array::F64(v)) => Some(v.iter().map(|&f| f as f32).collect()),
+            _ => None,
+        })
     }
+
     /// An array of integers; `Ok(None)` if the key is missing.
-    pub fn ints(&self, _key: &str) -> Result<Option<Vec<i64>>, Error> {
-        todo!()
+    pub fn ints(&self, key: &str) -> Result<Option<Vec<i64>>, Error> {
+        fn widen<T: Copy + Into<i64>>(v: &[T]) -> Option<Vec<i64>> {
+            Some(v.iter().map(|&n| n.into()).collect())
+        }
+        self.typed(key, "an array of integers below 2^63", |value| match value {
+            Value::Array(Array::U8(v)) => widen(v),
+            Value::Array(Array::I8(v)) => widen(v),
+            Value::Array(Array::U16(v)) => widen(v),
+            Value::Array(Array::I16(v)) => widen(v),
+            Value::Array(Array::U32(v)) => widen(v),
+            Value::Array(Array::I32(v)) => widen(v),
+            Value::Array(Array::I64(v)) => widen(v),
+            Value::Array(Array::U64(v)) => v.iter().map(|&n| n.try_into().ok()).collect(),
+            _ => None,
+        })
     }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| self.wrong_type(key, value.kind(), wanted))
+    }
+
+    fn wrong_type(&self, key: &str, is: &str, wanted: &str) -> Error {
+        self.key_error(key, format!("is of type {is}, must be {wanted}"))
+    }
+
     /// An [`Error::Key`] about this file, for readers of metadata.
-    pub fn key_error(&self, _key: &str, _what: impl Into<String>) -> Error {
-        todo!()
+    pub fn key_error(&self, key: &str, what: impl Into<String>) -> Error {
+        Error::Key { file: self.name().to_owned(), key: key.to_owned(), what: what.into() }
     }
+
     /// An [`Error::Tensor`] about this file, for readers of tensors.
-    pub fn tensor_error(&self, _tensor: &str, _what: impl Into<String>) -> Error {
-        todo!()
+    pub fn tensor_error(&self, tensor: &str, what: impl Into<String>) -> Error {
+        Error::Tensor { file: self.name().to_owned(), tensor: tensor.to_owned(), what: what.into() }
     }
+
     /// All tensors in file order.
     pub fn tensors(&self) -> &[Tensor] {
-        todo!()
+        &self.0.directory.tensors
     }
+
     /// A tensor by name.
-    pub fn tensor(&self, _name: &str) -> Option<&Tensor> {
-        todo!()
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.0.directory.names.get(name).map(|&i| &self.tensors()[i])
     }
+
     /// The bytes of a tensor of this file, blocks in row order, without copying.
-    pub fn bytes(&self, _tensor: &Tensor) -> Bytes {
-        todo!()
+    ///
+    /// # Panics
+    /// May panic if the tensor is another file's.
+    pub fn bytes(&self, tensor: &Tensor) -> Bytes {
+        self.0.bytes.slice(tensor.range())
     }
 }
+
+/// Maps a whole file for reading.
+#[allow(unsafe_code)]
+pub(crate) fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the mapping is private to this process and only ever read. Nobody can rule out that another
+    // program truncates or rewrites the file meanwhile; as with every mapped file that is the
+    // operator's promise. Our own writer never changes a file in place, it replaces it by a rename.
+    unsafe { memmap2::Mmap::map(file) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,25 @@
 //! Transformer bases: configuration, weights, KV cache and the forward pass.
+//!
+//! Read [`forward`](Model::forward) first: it goes from token ids to hidden states in the order of the papers, for
+//! every architecture. What differs between architectures is in [`Config`] (numbers and choices) and
+//! in which optional tensors a [`weights::Layer`] has (sub-norms, query and key norms, post-norms).
+//!
+//! Nothing here depends on what else is in a step: a token's hidden state is the same to the last
+//! bit whether it was computed alone, in a prompt's chunk, or beside other sequences.
+
+mod attention;
+mod cache;
+mod config;
+mod forward;
+mod math;
+mod weights;
+
+pub use cache::{KvCache, KvFormat};
+pub use config::{Activation, Config, Pairs, Rope};
+pub use forward::{Span, State, Tap, Want};
 
 use crate::gguf;
-use crate::kernel::Compute;
-use crate::text::Token;
+use weights::Weights;
 
 /// What is wrong with a model file.
 #[derive(Debug, thiserror::Error)]
@@ -30,126 +47,37 @@ pub enum Error {
     },
 }
 
-/// Hyperparameters of a base.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// GGUF architecture, e.g. `bitnet-b1.58`.
-    pub arch: String,
-    /// The file's `general.name`, if any.
-    pub name: Option<String>,
-    /// Vocabulary size.
-    pub vocab: usize,
-    /// Longest sequence the base was trained for.
-    pub context: usize,
-    /// Width of the residual stream.
-    pub dim: usize,
-    /// Layers.
-    pub layers: usize,
-}
-
 /// A base: configuration and weights, read-only after loading.
 #[derive(Debug)]
 pub struct Model {
     /// Hyperparameters.
     pub config: Config,
-}
-
-/// Number format of cached keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum KvFormat {
-    /// IEEE half precision.
-    #[default]
-    F16,
-    /// Single precision.
-    F32,
-}
-
-/// Keys and values of all sequences, in blocks of [`KvCache::BLOCK`] positions.
-#[derive(Debug)]
-pub struct KvCache {}
-
-impl KvCache {
-    /// Positions per block.
-    pub const BLOCK: usize = 32;
-    /// Room for `blocks` blocks in all layers of `config`.
-    pub fn new(_config: &Config, _format: KvFormat, _blocks: usize) -> Self {
-        todo!()
-    }
-    /// Bytes that one block takes in all layers.
-    pub fn block_bytes(_config: &Config, _format: KvFormat) -> usize {
-        todo!()
-    }
-    /// Number of blocks.
-    pub fn blocks(&self) -> usize {
-        todo!()
-    }
-}
-
-/// Which positions' final hidden states a [`Span`] asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// None: part of a prompt.
-    Nothing,
-    /// The last position: the next token follows.
-    Last,
-    /// Every position: prompt log-probabilities.
-    All,
-}
-
-/// Consecutive new tokens of one sequence, to run in one step with others.
-#[derive(Debug, Clone, Copy)]
-pub struct Span<'a> {
-    /// New tokens.
-    pub tokens: &'a [Token],
-    /// Position of the first of them.
-    pub start: usize,
-    /// The sequence's KV blocks, enough for `start + tokens.len()` positions: position p lives in
-    /// `blocks[p / BLOCK]`, slot `p % BLOCK`.
-    pub blocks: &'a [u32],
-    /// What to give back.
-    pub want: Want,
-}
-
-/// Scratch of the forward pass, reused from step to step.
-#[derive(Debug)]
-pub struct State {}
-
-impl State {
-    /// Scratch for steps of at most `max_tokens` tokens.
-    pub fn new(_config: &Config, _max_tokens: usize) -> Self {
-        todo!()
-    }
+    weights: Weights,
 }
 
 impl Model {
-    /// Loads a base from a validated file.
-    pub fn load(_file: &gguf::File) -> Result<Model, Error> {
-        todo!()
+    /// Loads a base from a validated file. Every tensor of the file must have a place in the
+    /// network: one that has none is an error, for it would silently change the answers.
+    pub fn load(file: &gguf::File) -> Result<Model, Error> {
+        let config = Config::from_gguf(file)?;
+        let weights = Weights::load(file, &config)?;
+        Ok(Model { config, weights })
     }
 
-    /// Runs all `spans` in one pass and returns the final normed hidden states that were asked
-    /// for, `[wanted][dim]`, in span order. A token's result does not depend on what else is in the batch.
-    ///
-    /// # Panics
-    /// If a token is outside the vocabulary, a block outside the cache, or the step larger than `state` allows:
-    /// the engine has checked all of that.
-    pub fn forward<'s>(
-        &self,
-        _compute: &Compute,
-        _state: &'s mut State,
-        _kv: &mut KvCache,
-        _spans: &[Span],
-    ) -> &'s [f32] {
-        todo!()
-    }
-
-    /// Logits of hidden states: `hidden` is `[n][dim]`, `logits` becomes `[n][vocab]`.
-    pub fn head(&self, _compute: &Compute, _state: &mut State, _hidden: &[f32], _logits: &mut [f32]) {
-        todo!()
-    }
-
-    /// Bytes of weights read per decoded token.
+    /// Bytes of weights read per decoded token: all linear layers and the output head.
     pub fn bytes_per_token(&self) -> usize {
-        todo!()
+        self.weights.linears().map(|m| m.bytes()).sum::<usize>() + self.weights.head().bytes()
+    }
+
+    /// Number of weights in the linear layers, the embedding and (where it is a separate one) the head.
+    pub fn parameters(&self) -> usize {
+        let count = |m: &crate::kernel::Matrix| m.rows() * m.cols();
+        let head = self.weights.output.as_ref().map_or(0, count);
+        self.weights.linears().map(count).sum::<usize>() + count(&self.weights.embedding) + head
+    }
+
+    /// Whether every linear layer is ternary: a 1.58-bit base.
+    pub fn is_ternary(&self) -> bool {
+        self.weights.linears().all(|m| m.is_ternary())
     }
 }

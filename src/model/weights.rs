@@ -1,0 +1,255 @@
+//! The weights of a base, from a GGUF file.
+
+use super::{Config, Error};
+use crate::gguf::{File, Tensor};
+use crate::kernel::Matrix;
+use crate::quant::{Format, dequantize};
+use std::collections::HashSet;
+
+/// All weights. Shapes are `[rows, cols]`.
+#[derive(Debug)]
+pub(super) struct Weights {
+    /// `[vocab, dim]`
+    pub(super) embedding: Matrix,
+    pub(super) layers: Vec<Layer>,
+    /// `[dim]`
+    pub(super) output_norm: Vec<f32>,
+    /// `[vocab, dim]`; the embedding where the file has none (a tied head).
+    pub(super) output: Option<Matrix>,
+}
+
+/// One transformer layer. Norms that only some architectures have are optional.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// `[dim]`
+    pub(super) attn_norm: Vec<f32>,
+    /// `[heads · head_dim, dim]`
+    pub(super) q: Matrix,
+    /// `[kv_heads · head_dim, dim]`
+    pub(super) k: Matrix,
+    /// `[kv_heads · head_dim, dim]`
+    pub(super) v: Matrix,
+    /// `[head_dim]`, per head before the rotation: Qwen3, Gemma 3.
+    pub(super) q_norm: Option<Vec<f32>>,
+    /// `[head_dim]`
+    pub(super) k_norm: Option<Vec<f32>>,
+    /// `[heads · head_dim]`, before the output projection: BitNet.
+    pub(super) attn_sub_norm: Option<Vec<f32>>,
+    /// `[dim, heads · head_dim]`
+    pub(super) attn_output: Matrix,
+    /// `[dim]`, after the output projection: Gemma 3.
+    pub(super) attn_post_norm: Option<Vec<f32>>,
+    /// `[dim]`
+    pub(super) ffn_norm: Vec<f32>,
+    /// `[ffn, dim]`
+    pub(super) ffn_gate: Matrix,
+    /// `[ffn, dim]`
+    pub(super) ffn_up: Matrix,
+    /// `[ffn]`, before the down projection: BitNet.
+    pub(super) ffn_sub_norm: Option<Vec<f32>>,
+    /// `[dim, ffn]`
+    pub(super) ffn_down: Matrix,
+    /// `[dim]`, after the down projection: Gemma 3.
+    pub(super) ffn_post_norm: Option<Vec<f32>>,
+}
+
+impl Weights {
+    pub(super) fn load(file: &File, config: &Config) -> Result<Self, Error> {
+        let mut loader = Loader { file, config, used: HashSet::new() };
+        loader.used.insert("rope_freqs.weight".into());
+        let weights = Weights {
+            embedding: loader.table("token_embd.weight", config.vocab)?,
+            layers: (0..config.layers).map(|layer| loader.layer(layer)).collect::<Result<_, _>>()?,
+            output_norm: loader.norm("output_norm.weight", config.dim)?,
+            output: loader.output()?,
+        };
+        loader.check_all_used()?;
+        Ok(weights)
+    }
+
+    /// The output head: `[vocab, dim]`.
+    pub(super) fn head(&self) -> &Matrix {
+        self.output.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// The linear layers of all transformer layers.
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Matrix> {
+        self.layers.iter().flat_map(|l| [&l.q, &l.k, &l.v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down])
+    }
+}
+
+/// Takes tensors out of a file by name and shape, and remembers which.
+struct Loader<'a> {
+    file: &'a File,
+    config: &'a Config,
+    used: HashSet<String>,
+}
+
+impl Loader<'_> {
+    fn layer(&mut self, layer: usize) -> Result<Layer, Error> {
+        let c = self.config;
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        let (bitnet, gemma) = (c.bit_linear, c.arch == "gemma3");
+        let head_norms = gemma || c.arch == "qwen3";
+        Ok(Layer {
+            attn_norm: self.norm(&name("attn_norm"), c.dim)?,
+            q: self.linear(&name("attn_q"), c.q_dim(), c.dim)?,
+            k: self.linear(&name("attn_k"), c.kv_dim(), c.dim)?,
+            v: self.linear(&name("attn_v"), c.kv_dim(), c.dim)?,
+            q_norm: self.norm_if(head_norms, &name("attn_q_norm"), c.head_dim)?,
+            k_norm: self.norm_if(head_norms, &name("attn_k_norm"), c.head_dim)?,
+            attn_sub_norm: self.norm_if(bitnet, &name("attn_sub_norm"), c.q_dim())?,
+            attn_output: self.linear(&name("attn_output"), c.dim, c.q_dim())?,
+            attn_post_norm: self.norm_if(gemma, &name("post_attention_norm"), c.dim)?,
+            ffn_norm: self.norm(&name("ffn_norm"), c.dim)?,
+            ffn_gate: self.linear(&name("ffn_gate"), c.ffn, c.dim)?,
+            ffn_up: self.linear(&name("ffn_up"), c.ffn, c.dim)?,
+            ffn_sub_norm: self.norm_if(bitnet, &name("ffn_sub_norm"), c.ffn)?,
+            ffn_down: self.linear(&name("ffn_down"), c.dim, c.ffn)?,
+            ffn_post_norm: self.norm_if(gemma, &name("post_ffw_norm"), c.dim)?,
+        })
+    }
+
+    /// The separate output head, if the file has one.
+    fn output(&mut self) -> Result<Option<Matrix>, Error> {
+        const NAME: &str = "output.weight";
+        if self.file.tensor(NAME).is_none() {
+            return Ok(None);
+        }
+        if self.config.arch == "bitnet-25" {
+            // The first BitNet 2B4T files carry a copy of the embedding here that their own network never reads.
+            log::warn!("{}: `{NAME}` is not used: a bitnet-25 head is the embedding", self.file.name());
+            self.used.insert(NAME.into());
+            return Ok(None);
+        }
+        self.table(NAME, self.config.vocab).map(Some)
+    }
+
+    fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let missing = || self.file.tensor_error(name, "is missing");
+        let tensor = self.file.tensor(name).ok_or_else(missing)?;
+        if tensor.dims != dims {
+            let what = format!("has shape {:?}, not {dims:?}", tensor.dims);
+            return Err(self.file.tensor_error(name, what).into());
+        }
+        self.used.insert(name.into());
+        Ok(tensor.clone())
+    }
+
+    fn values(&self, tensor: &Tensor) -> Vec<f32> {
+        let mut values = vec![0.0; tensor.dims.iter().product()];
+        dequantize(tensor.format, &self.file.bytes(tensor), &mut values);
+        values
+    }
+
+    fn norm(&mut self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        let tensor = self.tensor(name, &[len])?;
+        let values = self.values(&tensor);
+        match values.iter().position(|w| !w.is_finite()) {
+            Some(i) => Err(self.file.tensor_error(name, format!("has {} at index {i}", values[i])).into()),
+            None => Ok(values),
+        }
+    }
+
+    fn norm_if(&mut self, wanted: bool, name: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        if wanted { self.norm(name, len).map(Some) } else { Ok(None) }
+    }
+
+    /// The embedding or the head: `[rows, dim]`, never quantised to int8 by the network's definition.
+    fn table(&mut self, name: &str, rows: usize) -> Result<Matrix, Error> {
+        let tensor = self.tensor(name, &[self.config.dim, rows])?;
+        self.matrix(&tensor)
+    }
+
+    fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+        let tensor = self.tensor(name, &[cols, rows])?;
+        let floats = matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16);
+        if self.config.bit_linear && floats {
+            return self.bit_linear(&tensor);
+        }
+        let matrix = self.matrix(&tensor)?;
+        if self.config.bit_linear && !matrix.is_ternary() {
+            return Err(Error::Unsupported {
+                file: self.file.name().into(),
+                what: format!(
+                    "tensor `{name}` is {} with more than one scale: the linear layers of `{}` are ternary",
+                    tensor.format.name(),
+                    self.config.arch
+                ),
+            });
+        }
+        Ok(matrix)
+    }
+
+    fn matrix(&self, tensor: &Tensor) -> Result<Matrix, Error> {
+        let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
+        Matrix::from_format(tensor.format, rows, cols, self.file.bytes(tensor)).map_err(|source| Error::Matrix {
+            file: self.file.name().into(),
+            tensor: tensor.name.clone(),
+            source,
+        })
+    }
+
+    /// A linear layer of a network that is ternary by definition, stored as floats: either already
+    /// code × scale, or the master weights, which are quantised as in training (absmean).
+    fn bit_linear(&self, tensor: &Tensor) -> Result<Matrix, Error> {
+        let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
+        let values = self.values(tensor);
+        if let Some(i) = values.iter().position(|w| !w.is_finite()) {
+            let what = format!("has {} at row {}, column {}", values[i], i / cols, i % cols);
+            return Err(self.file.tensor_error(&tensor.name, what).into());
+        }
+        let (codes, scale) = ternary_codes(&values).unwrap_or_else(|| absmean_codes(&values));
+        Ok(Matrix::ternary(&codes, rows, cols, scale))
+    }
+
+    /// A tensor without a place in the network would silently change the answers.
+    fn check_all_used(&self) -> Result<(), Error> {
+        match self.file.tensors().iter().find(|t| !self.used.contains(&t.name)) {
+            None => Ok(()),
+            Some(t) => Err(Error::Unsupported {
+                file: self.file.name().into(),
+                what: format!("tensor `{}` has no place in a `{}` network", t.name, self.config.arch),
+            }),
+        }
+    }
+}
+
+/// Codes and scale of values that all are −s, 0 or s for one s; `None` for any others.
+pub(crate) fn ternary_codes(values: &[f32]) -> Option<(Vec<i8>, f32)> {
+    let scale = values.iter().fold(0.0f32, |a, w| a.max(w.abs()));
+    let code = |w: &f32| match *w {
+        0.0 => Some(0),
+        w if w == scale => Some(1),
+        w if w == -scale => Some(-1),
+        _ => None,
+    };
+    Some((values.iter().map(code).collect::<Option<_>>()?, scale))
+}
+
+/// `round(w / mean|w|)` clamped to −1..=1, and the scale `mean|w|` (arXiv 2402.17764, equations 1 to 3; computed
+/// as Hugging Face's `WeightQuant` does, with the mean at least 1e-5).
+pub(crate) fn absmean_codes(values: &[f32]) -> (Vec<i8>, f32) {
+    let mean = values.iter().map(|w| f64::from(w.abs())).sum::<f64>() / values.len() as f64;
+    let scale = 1.0 / (mean as f32).max(1e-5);
+    let codes = values.iter().map(|w| (w * scale).round_ties_even().clamp(-1.0, 1.0) as i8).collect();
+    (codes, 1.0 / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_magnitude_are_ternary() {
+        assert_eq!(ternary_codes(&[0.5, 0.0, -0.5]), Some((vec![1, 0, -1], 0.5)));
+        assert_eq!(ternary_codes(&[0.5, 0.25, -0.5]), None);
+        assert_eq!(ternary_codes(&[0.0, -0.0]), Some((vec![0, 0], 0.0)));
+    }
+
+    #[test]
+    fn master_weights_are_quantised_by_their_mean() {
+        let (codes, scale) = absmean_codes(&[1.0, -0.2, 0.3, -0.5]);
+        assert_eq!((codes, scale), (vec![1, 0, 1, -1], 0.5));
+    }
+}
