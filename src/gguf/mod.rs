@@ -263,7 +263,7 @@ impl File {
 
 /// Maps a whole file for reading.
 #[allow(unsafe_code)]
-fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
+pub(crate) fn map(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the mapping is private to this process and only ever read. Nobody can rule out that another
     // program truncates or rewrites the file meanwhile; as with every mapped file that is the
     // operator's promise. Our own writer never changes a file in place, it replaces it by a rename.

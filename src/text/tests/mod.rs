@@ -1,0 +1,3 @@
+//! Tokenizers against the answers of llama.cpp and Hugging Face.
+
+mod vectors;
