@@ -31,7 +31,7 @@ fn question(text: &str) -> Vec<Token> {
 fn request(prompt: Vec<Token>) -> Request {
     Request {
         prompt,
-        max_tokens: 48,
+        max_tokens: 24,
         sampling: Sampling::default(),
         stop: Vec::new(),
         stop_tokens: Vec::new(),
@@ -96,10 +96,10 @@ fn mixed() -> Vec<Request> {
     let sampling = Sampling { temperature: 0.9, top_k: 40, top_p: 0.95, seed: 11, ..Sampling::default() };
     vec![
         asked("What is the capital of France?"),
-        Request { max_tokens: 70, ignore_end: true, ..asked(&format!("{long}Mia?")) },
+        Request { max_tokens: 40, ignore_end: true, ..asked(&format!("{long}Mia?")) },
         Request {
             sampling: sampling.clone(),
-            max_tokens: 90,
+            max_tokens: 45,
             ignore_end: true,
             ..asked("Tell me a story about Anna and a fox.")
         },
@@ -117,7 +117,7 @@ fn mixed() -> Vec<Request> {
         Request { stop: vec![" days".into()], ..asked("How many days are in a week?") },
         Request {
             sampling: Sampling { top_k: 0, min_p: 0.05, temperature: 1.3, ..sampling },
-            max_tokens: 80,
+            max_tokens: 40,
             ignore_end: true,
             ..asked("Why is the sky blue?")
         },
@@ -156,7 +156,7 @@ fn an_answer_does_not_show_that_it_gave_up_its_memory_meanwhile() {
     let story = |seed| {
         let sampling = Sampling { temperature: 0.7, seed, ..Sampling::default() };
         let prompt = question("Tell me a story about Ben and a cat.");
-        Request { sampling, logprobs: Some(1), max_tokens: 100, ignore_end: true, ..request(prompt) }
+        Request { sampling, logprobs: Some(1), max_tokens: 80, ignore_end: true, ..request(prompt) }
     };
     let ample = start(1, Options::default());
     let tight = start(1, Options { kv_bytes: blocks(6), ..Options::default() });
