@@ -3,11 +3,30 @@
 //! The engine runs on its own thread and owns the model's state. It knows tokens, text and
 //! probabilities; it knows nothing of users, HTTP or JSON.
 
-use crate::kernel::Compute;
-use crate::model::{KvFormat, Model};
+mod blocks;
+mod logprobs;
+mod sample;
+mod scheduler;
+mod sequence;
+mod stop;
+mod worker;
+
+use crate::kernel::{Activations, Compute};
+use crate::model::{KvCache, KvFormat, Model, State};
 use crate::text::{Token, Tokenizer};
-use std::sync::Arc;
+use scheduler::Limits;
+use sequence::Sequence;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
+use worker::{Base, Message, Worker};
+
+/// Most stop texts of a request.
+const MAX_STOPS: usize = 64;
+/// Longest stop text, in bytes. What might become one is held back and searched at each token.
+const MAX_STOP_BYTES: usize = 1024;
 
 /// Why a request was not taken or not finished.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,9 +80,9 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Subtracted once if the token occurs in the answer so far.
     pub presence_penalty: f32,
-    /// Added to these tokens' logits.
+    /// Added to these tokens' logits, from −100 to 100. −100 rules a token out; 100 rules out all tokens without it.
     pub logit_bias: Vec<(Token, f32)>,
-    /// Same seed, same text.
+    /// Same seed, same text, whatever the threads and whatever else is served.
     pub seed: u64,
 }
 
@@ -126,6 +145,8 @@ pub enum Finish {
     Length,
     /// The receiver went away or the engine was shut down.
     Cancelled,
+    /// No token could be chosen: the network gave no finite logit, or every token is ruled out by its bias.
+    Failed,
 }
 
 /// Counts and times of one request.
@@ -150,7 +171,7 @@ pub struct Timing {
 pub enum Event {
     /// The prompt's scores, if asked for.
     Prompt(Vec<Scored>),
-    /// A generated token. `text` is what became whole characters with it (often all of it,
+    /// A generated token; an end or stop token is not reported. `text` is what became whole characters with it (often all of it,
     /// sometimes nothing) and is certain not to be part of a stop text.
     Text {
         /// New text.
@@ -199,36 +220,184 @@ impl Default for Options {
     }
 }
 
+/// What an engine is doing, as of its last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Requests being served.
+    pub running: usize,
+    /// Requests no step has served yet.
+    pub waiting: usize,
+    /// Tokens generated since the start.
+    pub generated_tokens: u64,
+    /// Steps since the start.
+    pub steps: u64,
+    /// How often a sequence gave up its KV blocks to an older one.
+    pub preemptions: u64,
+    /// KV blocks of live sequences; the others are free or hold reusable prefixes.
+    pub kv_blocks_used: usize,
+    /// All KV blocks.
+    pub kv_blocks: usize,
+}
+
+/// What the engine's thread and its handles both look at.
+#[derive(Debug)]
+struct Board {
+    max_waiting: usize,
+    waiting: AtomicUsize,
+    stopping: AtomicBool,
+    stats: Mutex<Stats>,
+}
+
+/// A place among the waiting requests; dropping it makes room for the next.
+#[derive(Debug)]
+struct Place(Arc<Board>);
+
+impl Board {
+    fn new(max_waiting: usize) -> Self {
+        let (waiting, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { max_waiting, waiting, stopping, stats: Mutex::default() }
+    }
+
+    /// A place to wait in, if one is left.
+    fn place(self: &Arc<Self>) -> Result<Place, Error> {
+        let more = |waiting| (waiting < self.max_waiting).then_some(waiting + 1);
+        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Place(self.clone())),
+            Err(waiting) => Err(Error::Busy(waiting)),
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn post(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A running engine. Clones share it; it ends when [`Engine::shutdown`] is called or the last clone is dropped.
 #[derive(Debug, Clone)]
-pub struct Engine {}
+pub struct Engine {
+    handle: Arc<Handle>,
+}
 
-/// The events of one request. Dropping it cancels the request.
+#[derive(Debug)]
+struct Handle {
+    model: Arc<Model>,
+    tokenizer: Arc<Tokenizer>,
+    context: usize,
+    board: Arc<Board>,
+    messages: Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The events of one request. Dropping it cancels the request. It closes without [`Event::Done`] only if the engine failed.
 pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
 impl Engine {
-    /// Starts the engine's thread.
-    pub fn start(_model: Arc<Model>, _tokenizer: Arc<Tokenizer>, _compute: Compute, _options: Options) -> Engine {
-        todo!()
+    /// Starts the engine's thread. Sizes that are zero count as one. A context that does not fit into
+    /// [`Options::kv_bytes`] is cut, with a warning.
+    ///
+    /// # Panics
+    /// If the operating system gives no thread.
+    pub fn start(model: Arc<Model>, tokenizer: Arc<Tokenizer>, compute: Compute, options: Options) -> Engine {
+        let config = &model.config;
+        let limits = Limits { sequences: options.max_sequences.max(1), prompt_tokens: options.max_step_tokens.max(1) };
+        let blocks = (options.kv_bytes / KvCache::block_bytes(config, options.kv_format)).max(1);
+        let wanted = options.context.unwrap_or(config.context).clamp(1, config.context);
+        let context = wanted.min(blocks.saturating_mul(KvCache::BLOCK));
+        if context < wanted {
+            log::warn!(
+                "the context is cut from {wanted} to {context} tokens: more do not fit into {} bytes",
+                options.kv_bytes
+            );
+        }
+        let state = State::new(config, limits.step_tokens());
+        let kv = KvCache::new(config, options.kv_format, blocks);
+        let base = Base { model: model.clone(), compute, state, head: Activations::default(), kv };
+        let board = Arc::new(Board::new(options.max_waiting.max(1)));
+        let worker = Worker::new(base, tokenizer.clone(), board.clone(), limits, blocks);
+        let (messages, thread) = worker::spawn(worker);
+        let handle = Handle { model, tokenizer, context, board, messages, thread: Mutex::new(Some(thread)) };
+        Engine { handle: Arc::new(handle) }
     }
+
     /// Queues a request.
-    pub fn submit(&self, _request: Request) -> Result<Events, Error> {
-        todo!()
+    pub fn submit(&self, request: Request) -> Result<Events, Error> {
+        let Handle { model, context, board, messages, .. } = &*self.handle;
+        check(&request, model.config.vocab, *context)?;
+        if board.stopping() {
+            return Err(Error::Closed);
+        }
+        let (sequence, events) = Sequence::new(request, *context, board.place()?);
+        messages.send(Message::Submit(Box::new(sequence))).map_err(|_| Error::Closed)?;
+        Ok(events)
     }
+
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
-        todo!()
+        &self.handle.model
     }
+
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
-        todo!()
+        &self.handle.tokenizer
     }
-    /// Longest sequence.
+
+    /// Longest sequence, prompt and answer together.
     pub fn context(&self) -> usize {
-        todo!()
+        self.handle.context
     }
+
+    /// What it is doing.
+    pub fn stats(&self) -> Stats {
+        let board = &self.handle.board;
+        let stats = *board.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Stats { waiting: board.waiting.load(Ordering::Relaxed), ..stats }
+    }
+
     /// Stops after the current step: live requests end with [`Finish::Cancelled`]. Waits for the thread.
     pub fn shutdown(&self) {
-        todo!()
+        let Handle { board, messages, thread, .. } = &*self.handle;
+        board.stopping.store(true, Ordering::Release);
+        // The thread has ended already if nobody takes the message.
+        messages.send(Message::Wake).ok();
+        // Whoever else calls this waits here until the thread is gone.
+        if let Some(thread) = thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            thread.join().ok();
+        }
     }
+}
+
+/// Refuses a request that cannot be served.
+fn check(request: &Request, vocab: usize, context: usize) -> Result<(), Error> {
+    let Request { prompt, sampling, stop, stop_tokens, .. } = request;
+    if prompt.is_empty() {
+        return Err(Error::EmptyPrompt);
+    }
+    if prompt.len() > context {
+        return Err(Error::TooLong { tokens: prompt.len(), context });
+    }
+    if let Some(&token) = prompt.iter().chain(stop_tokens).find(|&&token| token as usize >= vocab) {
+        return Err(Error::Token(token));
+    }
+    if stop.iter().any(String::is_empty) {
+        return Err(Error::Parameter { name: "stop", what: "must not contain an empty text".into() });
+    }
+    let most = |name, n: usize, most: usize| match n <= most {
+        true => Ok(()),
+        false => Err(Error::Parameter { name, what: format!("must be at most {most}, not {n}") }),
+    };
+    most("stop", stop.len(), MAX_STOPS)?;
+    most("stop", stop.iter().map(String::len).max().unwrap_or(0), MAX_STOP_BYTES)?;
+    most("logprobs", request.logprobs.unwrap_or(0), vocab)?;
+    most("prompt_logprobs", request.prompt_logprobs.unwrap_or(0), vocab)?;
+    sample::check(sampling, vocab)
 }
