@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn a_qr_code_is_square_with_a_quiet_zone() {
         let code = qr_code("http://192.168.1.20:8080/").unwrap();
-        let widths: Vec<usize> = code.lines().map(|line| line.chars().filter(|c| " ▀▄█".contains(*c)).count()).collect();
+        let widths: Vec<usize> =
+            code.lines().map(|line| line.chars().filter(|c| " ▀▄█".contains(*c)).count()).collect();
         // 25 or 29 modules and 4 quiet ones on each side, two rows to a line.
         assert!(widths.iter().all(|&w| w == widths[0]), "{widths:?}");
         assert_eq!(widths.len(), widths[0].div_ceil(2));

@@ -40,7 +40,9 @@ pub enum Refusal {
         method: String,
     },
     /// The base has no chat template, so it continues texts but does not converse.
-    #[error("this base cannot chat ({0}); it can continue texts (/v1/completions, or /api/generate with \"raw\": true)")]
+    #[error(
+        "this base cannot chat ({0}); it can continue texts (/v1/completions, or /api/generate with \"raw\": true)"
+    )]
     NoTemplate(String),
     /// The template will not have these messages.
     #[error(transparent)]

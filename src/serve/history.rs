@@ -66,10 +66,7 @@ mod tests {
 
     /// A token per byte and two per message.
     fn encode(messages: &[Message]) -> Result<Vec<Token>, Error> {
-        Ok(messages
-            .iter()
-            .flat_map(|m| [0].into_iter().chain(m.content.bytes().map(Token::from)).chain([1]))
-            .collect())
+        Ok(messages.iter().flat_map(|m| [0].into_iter().chain(m.content.bytes().map(Token::from)).chain([1])).collect())
     }
 
     fn talk(turns: usize) -> Vec<Message> {

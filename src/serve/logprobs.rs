@@ -109,13 +109,7 @@ impl Offsets {
 
 impl TextLogprobs {
     /// Adds tokens. Those without a score (a prompt's first) get `null` twice.
-    pub(crate) fn extend(
-        &mut self,
-        tokenizer: &Tokenizer,
-        scores: &[Scored],
-        offsets: &mut Offsets,
-        control: Control,
-    ) {
+    pub(crate) fn extend(&mut self, tokenizer: &Tokenizer, scores: &[Scored], offsets: &mut Offsets, control: Control) {
         for scored in scores {
             let hidden = control == Control::Hidden && tokenizer.is_control(scored.token);
             let bytes = if hidden { &[][..] } else { tokenizer.bytes(scored.token) };

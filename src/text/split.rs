@@ -251,7 +251,10 @@ mod tests {
     #[test]
     fn llama3_takes_three_digits_and_newlines_after_symbols() {
         assert_eq!(pieces("llama-bpe", "1234567 ab\t\tcd"), ["123", "456", "7", " ab", "\t", "\tcd"]);
-        assert_eq!(pieces("llama-bpe", "I'LL go.\n\nNow  \n  x"), ["I", "'LL", " go", ".\n\n", "Now", "  \n", " ", " x"]);
+        assert_eq!(
+            pieces("llama-bpe", "I'LL go.\n\nNow  \n  x"),
+            ["I", "'LL", " go", ".\n\n", "Now", "  \n", " ", " x"]
+        );
         assert_eq!(pieces("qwen2", "a12"), ["a", "1", "2"]);
         assert_eq!(pieces("llama-bpe", "that'ſ"), ["that", "'ſ"]);
     }

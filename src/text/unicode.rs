@@ -54,12 +54,9 @@ static ASCII: [Class; 128] = {
 /// Ranges of code points with a class, ascending; from the tables of the `regex` crates.
 static RANGES: LazyLock<Vec<(u32, u32, Class)>> = LazyLock::new(|| {
     let mut all = Vec::new();
-    for (pattern, class) in [
-        (r"\p{L}", Class::Letter),
-        (r"\p{N}", Class::Number),
-        (r"\s", Class::Space),
-        (r"\p{P}", Class::Punctuation),
-    ] {
+    for (pattern, class) in
+        [(r"\p{L}", Class::Letter), (r"\p{N}", Class::Number), (r"\s", Class::Space), (r"\p{P}", Class::Punctuation)]
+    {
         let parsed = regex_syntax::parse(pattern).expect("a fixed pattern");
         let HirKind::Class(HirClass::Unicode(set)) = parsed.kind() else { unreachable!("a class of characters") };
         all.extend(set.ranges().iter().map(|r| (u32::from(r.start()), u32::from(r.end()), class)));

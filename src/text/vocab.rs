@@ -202,7 +202,9 @@ impl Vocab {
         match (self.kind(token), self.alphabet) {
             (Kind::Byte, _) => format!("<0x{:02X}>", bytes.first().copied().unwrap_or(0)),
             (Kind::Normal, Alphabet::Bytes) => bytes.iter().map(|&b| char_of(b)).collect(),
-            (Kind::Normal, Alphabet::Text) => String::from_utf8_lossy(bytes).replace(' ', SPACE.encode_utf8(&mut [0; 4])),
+            (Kind::Normal, Alphabet::Text) => {
+                String::from_utf8_lossy(bytes).replace(' ', SPACE.encode_utf8(&mut [0; 4]))
+            }
             _ => String::from_utf8_lossy(bytes).into_owned(),
         }
     }

@@ -202,12 +202,8 @@ mod tests {
         let mut out = VecDeque::new();
         lines.start(&mut out);
         lines.text(0, "Hé".into(), None, &mut out);
-        let timing = Timing {
-            prompt_tokens: 4,
-            generated_tokens: 2,
-            decode: Duration::from_micros(3),
-            ..Timing::default()
-        };
+        let timing =
+            Timing { prompt_tokens: 4, generated_tokens: 2, decode: Duration::from_micros(3), ..Timing::default() };
         lines.done(0, Ending::Length, timing, &mut out);
         lines.end(&mut out);
         assert!(out.iter().all(|line| !line.contains('\n')));

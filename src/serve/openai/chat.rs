@@ -219,8 +219,7 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
     let logprobs_with = request.logprobs.map(|_| Arc::clone(service.base.engine.tokenizer()));
     if request.delivery == Delivery::Whole {
         let answers = answer::all(&service.base.engine, requests.collect(), live).await?;
-        let tail =
-            Tail { usage: Usage::of(&answers, request.n), timings: Timings::of_all(&answers), seed: seeds[0] };
+        let tail = Tail { usage: Usage::of(&answers, request.n), timings: Timings::of_all(&answers), seed: seeds[0] };
         let choice = |(index, answer)| whole_choice(logprobs_with.as_deref(), index, answer);
         let choices = answers.into_iter().enumerate().map(choice).collect();
         return Ok(Json(Completion { head, choices, tail, truncated_messages: conversation.dropped }).into_response());
@@ -296,11 +295,8 @@ impl Writer for ChunkWriter {
     fn prompt(&mut self, _choice: usize, _scores: Vec<Scored>, _out: &mut VecDeque<String>) {}
 
     fn text(&mut self, index: usize, text: String, token: Option<Scored>, out: &mut VecDeque<String>) {
-        let named: Option<ChatToken> = self
-            .logprobs_with
-            .as_deref()
-            .zip(token)
-            .and_then(|(tokenizer, scored)| chat_token(tokenizer, &scored));
+        let named: Option<ChatToken> =
+            self.logprobs_with.as_deref().zip(token).and_then(|(tokenizer, scored)| chat_token(tokenizer, &scored));
         if text.is_empty() && named.is_none() {
             return;
         }
@@ -313,12 +309,7 @@ impl Writer for ChunkWriter {
         if let Some(usage) = &mut self.usage {
             usage.add(&timing, CountPrompt::of(index, self.choices));
         }
-        let last = ChunkChoice {
-            index,
-            delta: Delta::default(),
-            logprobs: None,
-            finish_reason: Some(ending.word()),
-        };
+        let last = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason: Some(ending.word()) };
         out.push_back(self.chunk(last, Some(Timings::of(&timing))));
     }
 
@@ -412,7 +403,8 @@ mod tests {
             assert!(matches!(e, Invalid::Unsupported { .. }), "{e}");
             assert_eq!(e.param(), Some(param), "{fields}");
         }
-        let image = r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#;
+        let image =
+            r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#;
         assert_eq!(parse(image).unwrap_err().param(), Some("messages[0].content[0]"));
         let tool = r#"{"messages": [{"role": "tool", "content": "x"}]}"#;
         assert!(matches!(parse(tool), Err(Invalid::Unsupported { .. })));

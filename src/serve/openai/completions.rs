@@ -143,9 +143,7 @@ struct Encoded {
 impl Encoded {
     fn new(tokenizer: &Tokenizer, prompt: Prompt, echo: Echo) -> Self {
         let (tokens, text, control) = match prompt {
-            Prompt::Text(text) => {
-                (tokenizer.encode(&text, Encode { bos: true, special: true }), text, Control::Hidden)
-            }
+            Prompt::Text(text) => (tokenizer.encode(&text, Encode { bos: true, special: true }), text, Control::Hidden),
             Prompt::Tokens(tokens) => {
                 let text = if echo == Echo::Prompt { tokenizer.decode(&tokens, true) } else { String::new() };
                 (tokens, text, Control::Shown)
@@ -326,8 +324,7 @@ impl Writer for ChunkWriter {
 
     fn end(&mut self, out: &mut VecDeque<String>) {
         if let Some(usage) = self.usage {
-            let chunk =
-                Chunk { head: &self.head, choices: &[], usage: Some(Some(usage)), timings: None, seed: None };
+            let chunk = Chunk { head: &self.head, choices: &[], usage: Some(Some(usage)), timings: None, seed: None };
             out.push_back(json(&chunk));
         }
     }
