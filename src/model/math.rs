@@ -6,11 +6,11 @@
 use super::{Activation, Pairs};
 use crate::kernel::Compute;
 
-/// eˣ for finite x, to about 2 units in the last place; below −87.3 it is 0.
+/// eˣ to about 2 units in the last place; 0 below −87.3, and e⁸⁸ above 88.
 ///
 /// 2ⁿ · e^r with n = round(x / ln 2) and |r| ≤ ln 2 / 2; e^r by the polynomial of the Cephes library.
 pub(super) fn exp(x: f32) -> f32 {
-    let clamped = x.clamp(-87.3, 88.7);
+    let clamped = x.clamp(-87.3, 88.0);
     // Adding and taking away 1.5 · 2²³ rounds to the nearest integer, half to even.
     const ROUND: f32 = 12_582_912.0;
     let n = clamped * std::f32::consts::LOG2_E + ROUND - ROUND;

@@ -50,6 +50,7 @@ impl Ending {
         match finish {
             Finish::Stop => Ok(Ending::Stop),
             Finish::Length => Ok(Ending::Length),
+            Finish::Failed => Err(Refusal::NoToken),
             // While we hold the receiver, only a shutdown cancels.
             Finish::Cancelled => Err(Refusal::Engine(Error::Closed)),
         }

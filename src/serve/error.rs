@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// No token could be chosen.
+    #[error("no token could be chosen: `logit_bias` rules all of them out, or the base computes no numbers")]
+    NoToken,
     /// The engine is gone.
     #[error("the engine stopped before the answer was finished")]
     Lost,
@@ -67,7 +70,7 @@ impl Refusal {
             Refusal::Engine(engine::Error::Busy(_)) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Engine(engine::Error::Closed) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Engine(_) => StatusCode::BAD_REQUEST,
-            Refusal::Lost => StatusCode::INTERNAL_SERVER_ERROR,
+            Refusal::NoToken | Refusal::Lost => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -88,6 +91,7 @@ impl Refusal {
             Refusal::Engine(engine::Error::Busy(_)) => "queue_full",
             Refusal::Engine(engine::Error::Closed) => "shutting_down",
             Refusal::Engine(_) => "invalid_value",
+            Refusal::NoToken => "no_token",
             Refusal::Lost => "engine_stopped",
         }
     }

@@ -2,7 +2,7 @@
 
 use super::error::Refusal;
 use super::history::{Conversation, fit};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Sampling};
 use crate::kernel::{self, Compute};
 use crate::model::{self, Model};
 use crate::text::{self, ChatTemplate, Message, Tokenizer};
@@ -109,6 +109,12 @@ impl LoadedBase {
     /// Whether this is the demo base that is part of the program.
     pub fn is_demo(&self) -> bool {
         self.id == base::DEMO
+    }
+
+    /// How tokens are chosen where nobody says: greedily for the demo base, which knows one answer to a question,
+    /// and with a little variation for bases that loop without it.
+    pub fn default_sampling(&self) -> Sampling {
+        Sampling { temperature: if self.is_demo() { 0.0 } else { 0.7 }, ..Sampling::default() }
     }
 
     /// The tokens of a conversation. `reserve` tokens of the context are kept free for the answer, at most a

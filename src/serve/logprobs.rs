@@ -12,9 +12,10 @@ use serde_json::{Map, Value};
 /// Written for log-probabilities that JSON has no number for (OpenAI's "very unlikely").
 const LEAST: f32 = -9999.0;
 
-/// A log-probability that JSON can hold.
-fn finite(logprob: f32) -> f32 {
-    if logprob.is_finite() { logprob } else { LEAST }
+/// A log-probability as it is written everywhere: the f32's exact value, so that equal ones are
+/// equal in the client's f64 too, in whichever list they are.
+fn finite(logprob: f32) -> f64 {
+    f64::from(if logprob.is_finite() { logprob } else { LEAST })
 }
 
 /// A token's text, or `bytes:\xe2\x80` if it is no whole characters.
@@ -39,7 +40,7 @@ pub(crate) struct ChatLogprobs {
 #[derive(Debug, Serialize)]
 pub(crate) struct ChatToken {
     token: String,
-    logprob: f32,
+    logprob: f64,
     bytes: Vec<u8>,
     top_logprobs: Vec<Alternative>,
 }
@@ -48,7 +49,7 @@ pub(crate) struct ChatToken {
 #[derive(Debug, Serialize)]
 struct Alternative {
     token: String,
-    logprob: f32,
+    logprob: f64,
     bytes: Vec<u8>,
 }
 
@@ -74,7 +75,7 @@ pub(crate) fn chat_token(tokenizer: &Tokenizer, scored: &Scored) -> Option<ChatT
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct TextLogprobs {
     tokens: Vec<String>,
-    token_logprobs: Vec<Option<f32>>,
+    token_logprobs: Vec<Option<f64>>,
     top_logprobs: Vec<Option<Map<String, Value>>>,
     text_offset: Vec<usize>,
 }
@@ -148,8 +149,8 @@ mod tests {
         let scored = Scored { token: 7, logprob: Some(-0.123_456_79), top: vec![(7, -0.123_456_79), (3, -2.5)] };
         let map = top_map(&scored, -0.123_456_79, |token| format!("t{token}"));
         let written = serde_json::to_string(&map).unwrap();
-        assert_eq!(written, r#"{"t7":-0.12345679,"t3":-2.5}"#);
-        assert_eq!(serde_json::to_string(&scored.logprob).unwrap(), "-0.12345679");
+        assert_eq!(written, r#"{"t7":-0.12345679104328156,"t3":-2.5}"#);
+        assert_eq!(serde_json::to_string(&scored.logprob.map(finite)).unwrap(), "-0.12345679104328156");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Lines {
         Line { model: &self.model, created_at, content, done: end.is_some(), logprobs, end }
     }
 
-    fn end(&self, done_reason: &'static str, timing: &Timing) -> End {
+    fn last(&self, done_reason: &'static str, timing: &Timing) -> End {
         End {
             done_reason,
             total_duration: nanos(self.since.elapsed()),
@@ -114,7 +114,7 @@ impl Writer for Lines {
     }
 
     fn done(&mut self, _choice: usize, ending: Ending, timing: Timing, out: &mut VecDeque<String>) {
-        let end = self.end(ending.word(), &timing);
+        let end = self.last(ending.word(), &timing);
         out.push_back(json(&self.line(String::new(), Vec::new(), Some(end))));
     }
 
@@ -145,7 +145,7 @@ impl Asked {
 
     /// The answer to a request that only wants the model loaded, which it is.
     pub(super) fn loaded(self) -> Response {
-        let end = self.lines.end("load", &Timing::default());
+        let end = self.lines.last("load", &Timing::default());
         Json(self.lines.line(String::new(), Vec::new(), Some(end))).into_response()
     }
 
@@ -160,7 +160,7 @@ impl Asked {
         let answers = answer::all(engine, vec![request], live).await?;
         let answer = answers.into_iter().next().ok_or(Refusal::Lost)?;
         let logprobs = answer.tokens.iter().filter_map(|scored| lines.named(scored)).collect();
-        let end = lines.end(answer.ending.word(), &answer.timing);
+        let end = lines.last(answer.ending.word(), &answer.timing);
         Ok(Json(lines.line(answer.text, logprobs, Some(end))).into_response())
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let timing =
             Timing { prompt_tokens: 4, generated_tokens: 2, decode: Duration::from_micros(3), ..Timing::default() };
         lines.done(0, Ending::Length, timing, &mut out);
-        Writer::end(&mut lines, &mut out);
+        lines.end(&mut out);
         assert!(out.iter().all(|line| !line.contains('\n')));
         out.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

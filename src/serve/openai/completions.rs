@@ -210,6 +210,8 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
             let mut one = service.request(prompt.tokens.clone(), &request.knobs, seed);
             one.logprobs = logprobs;
             one.prompt_logprobs = logprobs.filter(|_| echo == Echo::Prompt);
+            // Who scores a prompt counts on exactly one entry after it, also where the text would end.
+            one.ignore_end = one.prompt_logprobs.is_some() && one.max_tokens == 1;
             one
         })
         .collect();
