@@ -58,7 +58,10 @@ fn compare_layers(case: &str, kind: &str, model: &Model, compute: &Compute, expe
     for (name, values) in hidden(model, compute, ids) {
         let expected = expected.get(&format!("{kind}.{name}")).unwrap_or_else(|| panic!("{case}: no {kind}.{name}"));
         let off = difference(&values, &expected.values);
-        assert!(off <= TOLERANCE, "{case}: the residual stream is first off at `{name}`: {off:.1e} of its largest value");
+        assert!(
+            off <= TOLERANCE,
+            "{case}: the residual stream is first off at `{name}`: {off:.1e} of its largest value"
+        );
     }
 }
 
@@ -99,7 +102,10 @@ fn ternary_logits_equal_exact_arithmetic() {
             let off = difference(&logits(&model, &compute, &ids), &expected.floats(&format!("exact.{sequence}")));
             let margin = expected.floats(&format!("margin.{sequence}"))[0];
             println!("{case}, sequence {sequence}: {off:.1e}, margin {margin:.1e}");
-            assert!(off <= TOLERANCE, "{case}, sequence {sequence}: off by {off:.1e}; nearest rounding tie {margin:.1e}");
+            assert!(
+                off <= TOLERANCE,
+                "{case}, sequence {sequence}: off by {off:.1e}; nearest rounding tie {margin:.1e}"
+            );
         }
     }
 }
@@ -203,7 +209,8 @@ fn tokens_that_cannot_be_scored_are_refused() {
     let model = load("llama-untied", Floats::Auto);
     let compute = compute();
     let mut scorer = Scorer::new(&model, &compute, KvFormat::F32, 32);
-    let mut run = |ids: &[Token]| scorer.each(ids, |_| true, |_, _| Ok::<(), score::Error>(())).unwrap_err().to_string();
+    let mut run =
+        |ids: &[Token]| scorer.each(ids, |_| true, |_, _| Ok::<(), score::Error>(())).unwrap_err().to_string();
     assert_eq!(run(&[]), "there are no tokens");
     assert_eq!(run(&[1, 131]), "token 131 at position 1 is not in the vocabulary of 131");
     assert_eq!(run(&[1; 33]), "33 tokens do not fit in 32 positions");
@@ -276,8 +283,7 @@ fn stories260k_tells_the_published_story() {
     let tokenizer = locollm::text::Tokenizer::from_gguf(&file).unwrap();
     let bos = tokenizer.bos().unwrap();
     let story = tokenizer.decode(&decode(&model, &compute(), &[bos], 60), false);
-    let published =
-        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
+    let published = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
     assert!(story.trim_start().starts_with(published), "{story}");
 }
 

@@ -154,10 +154,7 @@ impl Product<'_> {
             for (x, y) in x.iter().zip(&mut y) {
                 let (q, sums, dx) = (&x.q.as_chunks::<256>().0[b], &x.sums.as_chunks::<16>().0[b], x.scale[b]);
                 let i = kernel.dot_scaled(&codes, &w.scales, q);
-                let mut o = 0i32;
-                for j in 0..16 {
-                    o += i32::from(w.offsets[j]) * i32::from(sums[j]);
-                }
+                let o: i32 = w.offsets.iter().zip(sums).map(|(&o, &sum)| i32::from(o) * i32::from(sum)).sum();
                 *y += match w.dmin {
                     Some(dmin) => (w.d * dx) * i as f32 - (dmin * dx) * o as f32,
                     None => (w.d * dx) * (i - o) as f32,

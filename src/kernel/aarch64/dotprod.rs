@@ -156,8 +156,8 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
     let mut sums = [[vdupq_n_s32(0); R]; T];
     for (s, step) in steps.iter().enumerate() {
         let x: [int8x16_t; T] = std::array::from_fn(|t| load(&q[t][s]));
-        for r in 0..R {
-            let w = load_u8(&step.as_chunks::<16>().0[first + r]);
+        for (r, bytes) in step.as_chunks::<16>().0[first..first + R].iter().enumerate() {
+            let w = load_u8(bytes);
             let fields = [
                 vandq_u8(w, mask),
                 vandq_u8(vshrq_n_u8::<2>(w), mask),
