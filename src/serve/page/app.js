@@ -1,7 +1,7 @@
 // The chat page. One conversation, kept in memory: reloading the page forgets it.
 //
-// What the base writes is only ever set as text, never as HTML. Everything here works on plain
-// http://, where browsers offer no clipboard, no service worker and no crypto.randomUUID.
+// What the base writes is only ever set as text, never as HTML. Everything here works without
+// https, where browsers offer no clipboard, no service worker and no crypto.randomUUID.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
