@@ -22,7 +22,7 @@ fn strings(all: &[&str]) -> Value {
 }
 
 /// A byte-level vocabulary.
-fn bpe<'k>(tokens: &[&str], merges: &[&str], more: Vec<(&'k str, Value)>) -> Result<Tokenizer, Error> {
+fn bpe(tokens: &[&str], merges: &[&str], more: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
     let mut all = vec![
         ("tokenizer.ggml.model", text("gpt2")),
         ("tokenizer.ggml.pre", text("gpt-2")),
