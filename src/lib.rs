@@ -10,6 +10,8 @@ pub mod serve;
 pub mod base;
 pub mod convert;
 pub mod engine;
+pub mod score;
+
 pub mod model;
 
 pub mod text;

@@ -3,11 +3,14 @@
 mod chat;
 mod import;
 mod inspect;
+mod load;
+mod logger;
 mod logits;
 mod perplexity;
 mod quantize;
 mod query;
 mod serve;
+mod talk;
 mod tokenize;
 
 use clap::{Args, Parser, Subcommand};
@@ -67,6 +70,7 @@ pub(crate) struct Base {
 /// Runs the command line and returns the exit code: 0 only if what was asked for was done.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    logger::start();
     let done = match cli.command {
         None => cli.serve.run(),
         Some(Command::Serve(c)) => c.run(),

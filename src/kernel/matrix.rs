@@ -38,28 +38,16 @@ impl Matrix {
     /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, or `I2_S` or
     /// `TQ2_0` data holds the code 3.
     pub fn from_format(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Matrix, Error> {
-        // Block length, block bytes, and bytes behind the last block.
-        let (len, block, tail) = match format {
-            Format::F32 => (1, 4, 0),
-            Format::F16 | Format::BF16 => (1, 2, 0),
-            Format::Q4_0 => (32, 18, 0),
-            Format::Q8_0 => (32, 34, 0),
-            Format::Q4_K => (256, 144, 0),
-            Format::Q5_K => (256, 176, 0),
-            Format::Q6_K => (256, 210, 0),
-            Format::TQ1_0 => (256, 54, 0),
-            Format::TQ2_0 => (256, 66, 0),
-            Format::Q2_0 => (64, 18, 0),
-            Format::Q2_0_G128 => (128, 34, 0),
-            Format::I2_S => (128, 32, 32),
-        };
+        let len = format.block_len();
         if !cols.is_multiple_of(len) {
             return Err(shape(format!("{format:?} rows of {cols} values: not a multiple of {len}")));
         }
-        let expected = (cols / len).checked_mul(block).and_then(|n| n.checked_mul(rows)).and_then(|n| n.checked_add(tail));
+        let expected = rows.checked_mul(cols).and_then(|values| format.tensor_bytes(values));
         if expected != Some(bytes.len()) {
             let len = bytes.len();
-            return Err(shape(format!("{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected")));
+            return Err(shape(format!(
+                "{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected"
+            )));
         }
         if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
             return Ok(Matrix(Form::Ternary(ternary)));

@@ -27,6 +27,8 @@ mod pool;
 mod scalar;
 mod selftest;
 mod ternary;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 

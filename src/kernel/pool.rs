@@ -333,7 +333,8 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(3);
         for round in 0..50 {
-            let result = catch_unwind(AssertUnwindSafe(|| pool.for_each(64, &|i| assert_ne!(i, round, "item {round}"))));
+            let result =
+                catch_unwind(AssertUnwindSafe(|| pool.for_each(64, &|i| assert_ne!(i, round, "item {round}"))));
             let message = *result.unwrap_err().downcast::<String>().unwrap();
             assert!(message.contains(&format!("item {round}")), "{message}");
             let calls = AtomicUsize::new(0);

@@ -82,7 +82,12 @@ impl Ternary {
 
     /// Repacks a ternary tensor. `None` if its blocks carry several scales or it has codes that are not ternary but
     /// legal in its format (`Q2_0`): then it stays in its block format. `bytes` has the right length, rows are whole blocks.
-    pub(super) fn from_format(format: Format, rows: usize, cols: usize, bytes: &[u8]) -> Result<Option<Ternary>, Error> {
+    pub(super) fn from_format(
+        format: Format,
+        rows: usize,
+        cols: usize,
+        bytes: &[u8],
+    ) -> Result<Option<Ternary>, Error> {
         let Some(source) = Source::of(format) else { return Ok(None) };
         if cols > MAX_COLS {
             return Err(shape(format!("{format:?} rows of {cols} values, at most {MAX_COLS}")));

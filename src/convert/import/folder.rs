@@ -97,11 +97,9 @@ impl Folder {
         }
         Ok(match read_json(&settings)?.get("chat_template") {
             Some(Value::String(template)) => Some(template.clone()),
-            Some(Value::Array(named)) => named
-                .iter()
-                .find(|t| t["name"] == "default")
-                .and_then(|t| t["template"].as_str())
-                .map(str::to_string),
+            Some(Value::Array(named)) => {
+                named.iter().find(|t| t["name"] == "default").and_then(|t| t["template"].as_str()).map(str::to_string)
+            }
             _ => None,
         })
     }
@@ -134,7 +132,8 @@ fn shards(folder: &Path) -> Result<BTreeSet<String>, Error> {
         if folder.join("model.safetensors").is_file() {
             return Ok(["model.safetensors".to_string()].into());
         }
-        let pickled = folder.join("pytorch_model.bin").is_file() || folder.join("pytorch_model.bin.index.json").is_file();
+        let pickled =
+            folder.join("pytorch_model.bin").is_file() || folder.join("pytorch_model.bin.index.json").is_file();
         let what = if pickled {
             "has pickled weights (pytorch_model.bin), which can run code when read; convert them to safetensors first"
         } else {
@@ -150,10 +149,13 @@ fn shards(folder: &Path) -> Result<BTreeSet<String>, Error> {
     map.iter()
         .map(|(tensor, file)| {
             // A name with a path in it could point anywhere.
-            let plain = |f: &&str| Path::new(f).file_name().is_some_and(|name| name == *f) && f.ends_with(".safetensors");
+            let plain =
+                |f: &&str| Path::new(f).file_name().is_some_and(|name| name == *f) && f.ends_with(".safetensors");
             match file.as_str().filter(plain) {
                 Some(file) => Ok(file.to_string()),
-                None => Err(error(format!("`weight_map`: `{tensor}` is in {file}, not a safetensors file of this folder"))),
+                None => {
+                    Err(error(format!("`weight_map`: `{tensor}` is in {file}, not a safetensors file of this folder")))
+                }
             }
         })
         .collect()

@@ -13,10 +13,10 @@ mod plan;
 mod settings;
 mod values;
 
+use crate::gguf;
 use crate::gguf::{Array, Value, Writer};
 use crate::quant::Format;
 use crate::text::{self, Tokenizer};
-use crate::gguf;
 use folder::Folder;
 use plan::{Planned, plan};
 use settings::Settings;

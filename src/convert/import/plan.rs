@@ -187,7 +187,8 @@ impl Planner<'_> {
     }
 
     fn any(&mut self, name: &str) -> Result<Source, Error> {
-        let missing = || Error::Tensor { path: self.folder.path.clone(), tensor: name.into(), what: "is missing".into() };
+        let missing =
+            || Error::Tensor { path: self.folder.path.clone(), tensor: name.into(), what: "is missing".into() };
         let source = self.folder.tensor(name).ok_or_else(missing)?.clone();
         self.used.insert(name.into());
         Ok(source)

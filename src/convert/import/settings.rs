@@ -291,7 +291,10 @@ fn ternary(keys: &Keys, arch: Arch) -> Result<Ternary, Error> {
     let folder = keys.folder;
     let Some(config) = keys.get("quantization_config") else {
         if arch == Arch::BitNet {
-            log::warn!("{}: no `quantization_config`; the weights are taken as BitNet master weights", folder.path.display());
+            log::warn!(
+                "{}: no `quantization_config`; the weights are taken as BitNet master weights",
+                folder.path.display()
+            );
             return Ok(Ternary::Online);
         }
         return Ok(Ternary::No);
@@ -398,7 +401,9 @@ fn window(keys: &Keys, layers: usize) -> Result<Option<Window>, Error> {
                 types.iter().map(windowed).collect()
             });
             windowed.filter(|w| w.len() == layers).ok_or_else(|| {
-                folder.config_error(format!("`layer_types` is not a list of {layers} `sliding_attention` or `full_attention`"))
+                folder.config_error(format!(
+                    "`layer_types` is not a list of {layers} `sliding_attention` or `full_attention`"
+                ))
             })?
         }
         None => every(keys.size("sliding_window_pattern")?.unwrap_or(USUAL_PERIOD)),

@@ -98,7 +98,14 @@ fn all_floats(source: &Source, order: RowOrder, rows: usize, cols: usize) -> Vec
 
 /// Appends row `row` of packed codes times `scale`. Codes are packed along the rows: byte `[r, c]` holds
 /// column c of the rows r, R/4 + r, R/2 + r and 3R/4 + r, lowest bits first, as code + 1.
-fn unpack_row(source: &Source, row: usize, rows: usize, cols: usize, scale: f32, out: &mut Vec<f32>) -> Result<(), Error> {
+fn unpack_row(
+    source: &Source,
+    row: usize,
+    rows: usize,
+    cols: usize,
+    scale: f32,
+    out: &mut Vec<f32>,
+) -> Result<(), Error> {
     let packed_rows = rows / 4;
     let (slot, packed_row) = (row / packed_rows, row % packed_rows);
     let bytes = &source.bytes[packed_row * cols..(packed_row + 1) * cols];

@@ -1,0 +1,15 @@
+//! Loads the base that `--model` names, for the commands that talk.
+
+use super::Base;
+use crate::serve::{LoadedBase, Options};
+use crate::{base, engine};
+use anyhow::Context;
+
+impl Base {
+    /// Loads the base and starts its engine.
+    pub(crate) fn load(&self, engine: engine::Options) -> anyhow::Result<LoadedBase> {
+        let file = base::open(self.model.as_deref())?;
+        let options = Options { isa: self.isa, threads: self.threads, engine };
+        LoadedBase::load(&file, options).with_context(|| format!("cannot load {}", file.name()))
+    }
+}

@@ -1,1 +1,0 @@
-//! GGUF to smaller GGUF, with llama.cpp's choice of format per tensor.

@@ -1,0 +1,201 @@
+//! NEON with dot products (Cortex-A76 and later): `sdot` adds four signed byte products to each of four i32 lanes.
+//!
+//! The compiler's intrinsic for it is not stable, so it is written as one-instruction assembly. `sdot` by element takes its four
+//! activations from one 32-bit lane of a register: 16 bytes of activations serve all four fields of a step.
+
+#![allow(unsafe_code)]
+
+use super::neon::{self, lanes, load, load_u8, sums_of_eight};
+use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+/// Proof that the CPU has NEON with dot products.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernel) struct NeonDot(());
+
+impl NeonDot {
+    /// Asks the CPU.
+    pub(in crate::kernel) fn new() -> Option<Self> {
+        let all = std::arch::is_aarch64_feature_detected!("neon") && std::arch::is_aarch64_feature_detected!("dotprod");
+        all.then_some(Self(()))
+    }
+}
+
+impl Kernel for NeonDot {
+    fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { run(self, task) }
+    }
+
+    #[inline(always)]
+    fn ternary<const T: usize>(self, group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { ternary(group, q) }
+    }
+
+    #[inline(always)]
+    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { dot_scaled(codes, scales, q) }
+    }
+
+    #[inline(always)]
+    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { dots_of_32(codes, q) }
+    }
+
+    #[inline(always)]
+    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::halves(bytes) }
+    }
+
+    #[inline(always)]
+    fn half(self, bits: u16) -> f32 {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::half(bits) }
+    }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+fn run<T: Task>(kernel: NeonDot, task: T) -> T::Output {
+    task.run(kernel)
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn ternary<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
+    if T == 1 {
+        return [ternary_one(group, q[0]); T];
+    }
+    let mut sums = [[0; GROUP]; T];
+    // Registers hold the sums of 16 rows of up to four tokens, or of 8 rows of eight.
+    match T {
+        8 => {
+            for first in [0, 2] {
+                for (sums, eight) in sums.iter_mut().zip(ternary_tile::<2, T>(group, first, q)) {
+                    sums[4 * first..][..8].copy_from_slice(eight.as_flattened());
+                }
+            }
+        }
+        _ => {
+            for (sums, all) in sums.iter_mut().zip(ternary_tile::<4, T>(group, 0, q)) {
+                sums.copy_from_slice(all.as_flattened());
+            }
+        }
+    }
+    sums
+}
+
+/// One token: the memory is the limit, so two instructions per 16 weights must do: a mask and an `sdot`. Fields are not shifted;
+/// fields 1 and 2 then count 4 and 16 times and have their own sums. Field 3 would not fit a signed byte and is shifted down.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn ternary_one(group: &[u8], q: &[i8]) -> [i32; GROUP] {
+    let masks = [vdupq_n_u8(3), vdupq_n_u8(12), vdupq_n_u8(48)];
+    let steps = group.as_chunks::<STEP_BYTES>().0;
+    let q = &q.as_chunks::<STEP>().0[..steps.len()];
+    let mut sums = [[vdupq_n_s32(0); 4]; 4];
+    for (step, q) in steps.iter().zip(q) {
+        let x = load(q);
+        for (sums, bytes) in sums.iter_mut().zip(step.as_chunks::<16>().0) {
+            let w = load_u8(bytes);
+            sums[0] = sdot_lane::<0>(sums[0], vreinterpretq_s8_u8(vandq_u8(w, masks[0])), x);
+            sums[1] = sdot_lane::<1>(sums[1], vreinterpretq_s8_u8(vandq_u8(w, masks[1])), x);
+            sums[2] = sdot_lane::<2>(sums[2], vreinterpretq_s8_u8(vandq_u8(w, masks[2])), x);
+            sums[3] = sdot_lane::<3>(sums[3], vreinterpretq_s8_u8(vshrq_n_u8::<6>(w)), x);
+        }
+    }
+    let rows =
+        sums.map(|[a, b, c, d]| lanes(vaddq_s32(vaddq_s32(a, d), vaddq_s32(vshrq_n_s32::<2>(b), vshrq_n_s32::<4>(c)))));
+    std::array::from_fn(|r| rows[r / 4][r % 4])
+}
+
+/// `R` times four rows from `4 · first` on, `T` tokens.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [&[i8]; T]) -> [[[i32; 4]; R]; T] {
+    let mask = vdupq_n_u8(3);
+    let steps = group.as_chunks::<STEP_BYTES>().0;
+    let q = q.map(|q| &q.as_chunks::<STEP>().0[..steps.len()]);
+    let mut sums = [[vdupq_n_s32(0); R]; T];
+    for (s, step) in steps.iter().enumerate() {
+        let x: [int8x16_t; T] = std::array::from_fn(|t| load(&q[t][s]));
+        for r in 0..R {
+            let w = load_u8(&step.as_chunks::<16>().0[first + r]);
+            let fields = [
+                vandq_u8(w, mask),
+                vandq_u8(vshrq_n_u8::<2>(w), mask),
+                vandq_u8(vshrq_n_u8::<4>(w), mask),
+                vshrq_n_u8::<6>(w),
+            ]
+            .map(|codes| vreinterpretq_s8_u8(codes));
+            // Field by field, so that consecutive instructions add to different sums.
+            for t in 0..T {
+                sums[t][r] = sdot_lane::<0>(sums[t][r], fields[0], x[t]);
+            }
+            for t in 0..T {
+                sums[t][r] = sdot_lane::<1>(sums[t][r], fields[1], x[t]);
+            }
+            for t in 0..T {
+                sums[t][r] = sdot_lane::<2>(sums[t][r], fields[2], x[t]);
+            }
+            for t in 0..T {
+                sums[t][r] = sdot_lane::<3>(sums[t][r], fields[3], x[t]);
+            }
+        }
+    }
+    sums.map(|sums| sums.map(lanes))
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+    let zero = vdupq_n_s32(0);
+    let mut sums = [zero; 2];
+    let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
+    for (j, ((codes, q), &scale)) in groups.zip(scales).enumerate() {
+        sums[j % 2] = vmlaq_n_s32(sums[j % 2], sdot(zero, load(codes), load(q)), i32::from(scale));
+    }
+    vaddvq_s32(vaddq_s32(sums[0], sums[1]))
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
+    let zero = vdupq_n_s32(0);
+    let mut d = [zero; 8];
+    let blocks = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
+    for (d, (codes, q)) in d.iter_mut().zip(blocks) {
+        let (codes, q) = (codes.as_chunks::<16>().0, q.as_chunks::<16>().0);
+        *d = sdot(sdot(zero, load(&codes[0]), load(&q[0])), load(&codes[1]), load(&q[1]));
+    }
+    sums_of_eight(d)
+}
+
+/// `sum[i] += a[4i..4i+4] · b[4i..4i+4]`
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: one instruction on registers, of a feature that this function requires.
+    unsafe {
+        asm!("sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b", sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+             options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
+}
+
+/// `sum[i] += a[4i..4i+4] · b[4·LANE..4·LANE+4]`
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot_lane<const LANE: u32>(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: one instruction on registers, of a feature that this function requires.
+    unsafe {
+        asm!("sdot {sum:v}.4s, {a:v}.16b, {b:v}.4b[{lane}]", sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+             lane = const LANE, options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
+}

@@ -1,0 +1,4 @@
+//! Kernels for AArch64, with and without the dot-product instructions.
+
+pub(super) mod dotprod;
+pub(super) mod neon;

@@ -1,0 +1,203 @@
+//! A base that is loaded and running: all that a conversation needs.
+
+use super::error::Refusal;
+use super::history::{Conversation, fit};
+use crate::engine::{self, Engine, Sampling};
+use crate::kernel::{self, Compute};
+use crate::model::{self, Model};
+use crate::text::{self, ChatTemplate, Message, Tokenizer};
+use crate::{base, gguf};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How to run a base.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Instruction set; the best there is if `None`.
+    pub isa: Option<kernel::Isa>,
+    /// Threads; all physical cores if `None`.
+    pub threads: Option<usize>,
+    /// The engine's sizes.
+    pub engine: engine::Options,
+}
+
+/// Why a base could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// The network.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// The kernels.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+}
+
+/// A base that is loaded and running.
+#[derive(Debug)]
+pub struct LoadedBase {
+    /// What clients call it.
+    pub id: String,
+    /// The engine that runs it.
+    pub engine: Engine,
+    /// Its chat template, or why it has none.
+    pub template: Result<ChatTemplate, String>,
+    /// What there is to say about it.
+    pub facts: Facts,
+}
+
+/// What there is to say about a base.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// GGUF architecture.
+    pub arch: String,
+    /// The file's own name for the model.
+    pub name: Option<String>,
+    /// Number of weights.
+    pub parameters: usize,
+    /// Bytes of all tensors.
+    pub bytes: usize,
+    /// The format that most weights have.
+    pub format: &'static str,
+    /// Whether every linear layer is ternary.
+    pub ternary: bool,
+    /// Longest sequence it was trained for.
+    pub trained_context: usize,
+    /// Tells bases apart: SHA-256 over metadata, shapes, and the first bytes of each tensor.
+    pub digest: String,
+    /// When the file was last changed (for the embedded base: when it was loaded).
+    pub modified: SystemTime,
+    /// Instruction set in use.
+    pub isa: kernel::Isa,
+    /// Threads in use.
+    pub threads: usize,
+    /// How long loading took.
+    pub load_time: Duration,
+}
+
+impl LoadedBase {
+    /// Loads the base in `file` and starts its engine.
+    pub fn load(file: &gguf::File, options: Options) -> Result<Self, LoadError> {
+        let started = Instant::now();
+        let compute = Compute::new(options.isa, options.threads)?;
+        let (isa, threads) = (compute.isa(), compute.threads());
+        let tokenizer = Arc::new(Tokenizer::from_gguf(file)?);
+        let template = ChatTemplate::from_gguf(file, &tokenizer).map_err(|e| e.to_string());
+        let model = Arc::new(Model::load(file)?);
+        let facts = Facts {
+            arch: model.config.arch.clone(),
+            name: model.config.name.clone(),
+            parameters: model.parameters(),
+            bytes: file.tensors().iter().map(|t| file.bytes(t).len()).sum(),
+            format: main_format(file),
+            ternary: model.is_ternary(),
+            trained_context: model.config.context,
+            digest: digest(file),
+            modified: modified(file),
+            isa,
+            threads,
+            load_time: started.elapsed(),
+        };
+        let engine = Engine::start(model, tokenizer, compute, options.engine);
+        Ok(Self { id: base::id(file), engine, template, facts })
+    }
+
+    /// Whether this is the demo base that is part of the program.
+    pub fn is_demo(&self) -> bool {
+        self.id == base::DEMO
+    }
+
+    /// How tokens are chosen where nobody says: greedily for the demo base, which knows one answer to a question,
+    /// and with a little variation for bases that loop without it.
+    pub fn default_sampling(&self) -> Sampling {
+        Sampling { temperature: if self.is_demo() { 0.0 } else { 0.7 }, ..Sampling::default() }
+    }
+
+    /// The tokens of a conversation. `reserve` tokens of the context are kept free for the answer, at most a
+    /// quarter of it, by leaving out the oldest turns; `None` leaves out nothing.
+    pub fn encode(&self, messages: &[Message], reserve: Option<usize>) -> Result<Conversation, Refusal> {
+        let template = self.template.as_ref().map_err(|why| Refusal::NoTemplate(why.clone()))?;
+        let tokenizer = self.engine.tokenizer();
+        match reserve {
+            Some(reserve) => {
+                let context = self.engine.context();
+                Ok(fit(template, tokenizer, messages, context - reserve.min(context / 4))?)
+            }
+            None => Ok(Conversation { tokens: template.encode(tokenizer, messages)?, dropped: 0 }),
+        }
+    }
+
+    /// One line about the base: "demo: 5.5 M weights, bitnet-b1.58, ternary (I2_S), 2.9 MB".
+    pub fn summary(&self) -> String {
+        let f = &self.facts;
+        let ternary = if f.ternary { "ternary, " } else { "" };
+        let megabytes = f.bytes as f64 / 1e6;
+        format!(
+            "{}: {} weights, {}, {ternary}{}, {megabytes:.1} MB",
+            self.id,
+            short_count(f.parameters),
+            f.arch,
+            f.format
+        )
+    }
+}
+
+/// A number of weights as people write it: `5.5M`, `2.4B`.
+pub(crate) fn short_count(count: usize) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{:.0}K", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1}M", count as f64 / 1e6),
+        _ => format!("{:.1}B", count as f64 / 1e9),
+    }
+}
+
+/// The format that holds most of a file's values.
+fn main_format(file: &gguf::File) -> &'static str {
+    let mut totals: Vec<(&'static str, usize)> = Vec::new();
+    for tensor in file.tensors() {
+        let values = tensor.dims.iter().product::<usize>();
+        match totals.iter_mut().find(|(name, _)| *name == tensor.format.name()) {
+            Some((_, total)) => *total += values,
+            None => totals.push((tensor.format.name(), values)),
+        }
+    }
+    totals.into_iter().max_by_key(|&(_, total)| total).map_or("none", |(name, _)| name)
+}
+
+/// Tells files apart without reading all of a large one.
+fn digest(file: &gguf::File) -> String {
+    /// Bytes that are looked at per tensor.
+    const SAMPLE: usize = 4096;
+    let mut hash = Sha256::new();
+    for (key, value) in file.metadata() {
+        hash.update(key.as_bytes());
+        hash.update(format!("{value:?}").as_bytes());
+    }
+    for tensor in file.tensors() {
+        hash.update(format!("{tensor:?}").as_bytes());
+        let bytes = file.bytes(tensor);
+        hash.update(&bytes[..bytes.len().min(SAMPLE)]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn modified(file: &gguf::File) -> SystemTime {
+    std::fs::metadata(Path::new(file.name())).and_then(|m| m.modified()).unwrap_or_else(|_| SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_count;
+
+    #[test]
+    fn weights_are_counted_as_people_do() {
+        assert_eq!(short_count(260_000), "260K");
+        assert_eq!(short_count(5_505_024), "5.5M");
+        assert_eq!(short_count(2_412_820_480), "2.4B");
+    }
+}
