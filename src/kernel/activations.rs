@@ -102,6 +102,7 @@ impl Activations {
 }
 
 impl Quantised {
+    #[inline(always)]
     pub(super) fn row(&self, t: usize) -> Row<'_> {
         Row {
             q: &self.q[t * self.stride..][..self.stride],
