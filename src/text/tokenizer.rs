@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Text to token ids and back.
 pub struct Tokenizer {
-    vocab: Vocab,
+    pub(super) vocab: Vocab,
     model: Model,
     special: Special,
     /// Tokens that text is searched for: all, and those that are text themselves.

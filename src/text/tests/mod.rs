@@ -1,6 +1,8 @@
 //! Tokenizers and templates against the answers of llama.cpp and Hugging Face.
 
 mod golden;
+mod hostile;
+mod long;
 mod shield;
 mod vectors;
 
