@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use only those after it.
-const ORDER: [&str; 9] = ["cli", "serve", "base", "convert", "engine", "model", "text", "kernel", "quant"];
+const ORDER: [&str; 10] = ["cli", "serve", "base", "convert", "engine", "score", "model", "text", "kernel", "quant"];
 
 fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {

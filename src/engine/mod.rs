@@ -197,7 +197,7 @@ pub struct Options {
     pub context: Option<usize>,
     /// Sequences decoded together.
     pub max_sequences: usize,
-    /// Most tokens per step: what prompts are cut into.
+    /// Most prompt tokens per step: prompts are cut into such pieces. Each running sequence has at least one token.
     pub max_step_tokens: usize,
     /// Requests that may wait before [`Error::Busy`].
     pub max_waiting: usize,

@@ -12,7 +12,7 @@ pub(super) struct Spm {
     pub(super) add_space_prefix: bool,
     /// The token of each byte, for characters without a token of their own.
     bytes: [Option<Token>; 256],
-    /// What remains for a byte without a token.
+    /// Stands for characters that the vocabulary cannot express.
     unknown: Option<Token>,
 }
 
@@ -149,13 +149,26 @@ impl Spm {
                 queue.extend(candidate(symbols, left.prev));
             }
         }
-        let mut at = 0;
+        let (mut at, mut was_unknown) = (0, false);
         while let Some(symbol) = symbols.get(at as usize) {
             let piece = &text.as_bytes()[symbol.start as usize..(symbol.start + symbol.len) as usize];
-            match vocab.find(piece) {
-                Some(token) => out.push(token),
-                None => out.extend(piece.iter().filter_map(|&b| self.bytes[usize::from(b)].or(self.unknown))),
+            let bytes = || piece.iter().map(|&b| self.bytes[usize::from(b)]);
+            let is_unknown = match vocab.find(piece) {
+                Some(token) => {
+                    out.push(token);
+                    false
+                }
+                None if bytes().all(|token| token.is_some()) => {
+                    out.extend(bytes().flatten());
+                    false
+                }
+                None => true,
+            };
+            // Unknown characters in a row are one unknown token.
+            if is_unknown && !was_unknown {
+                out.extend(self.unknown);
             }
+            was_unknown = is_unknown;
             at = symbol.next;
         }
     }

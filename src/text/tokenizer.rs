@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Text to token ids and back.
 pub struct Tokenizer {
-    vocab: Vocab,
+    pub(super) vocab: Vocab,
     model: Model,
     special: Special,
     /// Tokens that text is searched for: all, and those that are text themselves.
@@ -34,8 +34,8 @@ pub(super) struct Strip {
 
 /// How text becomes tokens.
 enum Model {
-    Bpe(Bpe),
-    Spm(Spm),
+    Bpe(Box<Bpe>),
+    Spm(Box<Spm>),
 }
 
 /// Tokens with a role, by the keys of GGUF files.
@@ -148,10 +148,10 @@ impl Tokenizer {
         let vocab = Vocab::new(file, names, kinds, alphabet)?;
         let (model, add_bos) = match model {
             ModelParts::Bpe { pre, merges } => {
-                (Model::Bpe(Bpe::new(&vocab, pre, unknown, merges.into_iter())), pre.add_bos)
+                (Model::Bpe(Box::new(Bpe::new(&vocab, pre, unknown, merges.into_iter()))), pre.add_bos)
             }
             ModelParts::Spm { scores, add_space_prefix } => {
-                (Model::Spm(Spm::new(&vocab, scores, add_space_prefix, unknown)), true)
+                (Model::Spm(Box::new(Spm::new(&vocab, scores, add_space_prefix, unknown))), true)
             }
         };
         special.add_bos = Some(match special.add_bos {

@@ -12,6 +12,8 @@ Each folder has config.json, model.safetensors, tokenizer.json, tokenizer_config
     greedy.S      i32 [m]          greedy continuation of the first half of sequence S
     exact.S       f32 [n, vocab]   (ternary cases) the same network in float64 with integer products, from this file's own code
     exact.S.X     f32 [n, dim]     (ternary cases, sequence 1) its residual stream
+    perplexity.*  (llama-untied) ids, context and stride of windows, and the mean loss per token: the recipe "Perplexity of
+                  fixed-length models" of the documentation of transformers, each scored token counted once
     margin.S      f64 [1]          (ternary cases) how near the nearest activation came to an int8 rounding tie
 
 All logits of `transformers` are computed in float32 on the weights as stored. Weights are drawn wide enough that
@@ -214,6 +216,24 @@ def greedy(model, ids, count):
     return ids[start:]
 
 
+@torch.no_grad()
+def strided_loss(model, ids, context, stride):
+    """Mean loss of a token in nats, windows of `context` every `stride`."""
+    total, count, previous = 0.0, 0, 0
+    for begin in range(0, len(ids), stride):
+        end = min(begin + context, len(ids))
+        window = torch.tensor([ids[begin:end]])
+        labels = window.clone()
+        labels[:, : -(end - previous)] = -100
+        scored = int((labels[:, 1:] != -100).sum())
+        total += float(model(window, labels=labels, use_cache=False).loss) * scored
+        count += scored
+        previous = end
+        if end == len(ids):
+            break
+    return total / count, count
+
+
 # --- The ternary networks once more, in float64 with integer products --------------------------------------------------
 
 class Exact:
@@ -296,6 +316,10 @@ class Exact:
 
 # --- Tokenizers ------------------------------------------------------------------------------------------------------
 
+PAIRS = ["Ġ t", "h e", "i n", "Ġ a", "r e", "o n", "e r", "Ġ s", "a t", "e n", "o r", "in g", "i t", "o u", "i s", "a l", "a n", "Ġt he",
+         "a r", "s t", "Ġ o", "Ġ w", "l e", "n d", "Ġ b"]
+
+
 def add_merges(tokens, vocab, pairs):
     """`tokens` and what `pairs` merge into, up to two less than `vocab`: many real models have rows without a token."""
     merges = [tuple(pair.split()) for pair in pairs][: vocab - 2 - len(tokens)]
@@ -305,8 +329,7 @@ def add_merges(tokens, vocab, pairs):
 def bytes_tokenizer(vocab):
     """Byte-level BPE over printable ASCII, space and newline, as GPT-2 and Llama 3 write it."""
     tokens = ["<|bos|>", "<|eos|>"] + [chr(c) for c in range(0x21, 0x7F)] + ["Ġ", "Ċ"]
-    tokens, merges = add_merges(tokens, vocab, ["Ġ t", "h e", "i n", "Ġ a", "r e", "o n", "e r", "Ġ s", "a t", "e n", "o r", "in g", "i t",
-                                                "o u", "i s", "a l", "a n", "Ġt he", "a r", "s t", "Ġ o", "Ġ w", "l e", "n d", "Ġ b"])
+    tokens, merges = add_merges(tokens, vocab, PAIRS)
     t = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
     t.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(
@@ -324,7 +347,7 @@ def pieces_tokenizer(vocab):
     """SentencePiece-style BPE with byte fallback, as Gemma writes it (a few of the 256 bytes only)."""
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>"] + [f"<0x{b:02X}>" for b in (0x09, 0x0A, 0xC3, 0xA9)]
     tokens += ["▁"] + [chr(c) for c in range(0x21, 0x7F)]
-    tokens, merges = add_merges(tokens, vocab, ["▁ t", "h e", "i n", "▁ a", "▁t he", "r e", "o n", "in g", "e r", "▁ s", "a t", "e n", "o r"])
+    tokens, merges = add_merges(tokens, vocab, [pair.replace("Ġ", "▁") for pair in PAIRS])
     t = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     t.normalizer = normalizers.Replace(" ", "▁")
     t.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
@@ -407,6 +430,12 @@ def make(name, case):
             difference = np.abs(logits64 - logits.numpy()).max() / np.abs(logits64).max()
             print(f"  sequence {s}: margin {exact.margin:.1e}, transformers differs from float64 by {difference:.1e}")
             assert s == 0 or difference < 1e-5, "transformers and the float64 reference disagree without a tie"
+
+    if name == "llama-untied":
+        text = [0] + np.random.default_rng(7).integers(2, config.vocab_size, 149).tolist()
+        loss, count = strided_loss(model, text, 48, 20)
+        assert count == len(text) - 1
+        expected |= {"perplexity.ids": np.array(text, np.int32), "perplexity.windows": np.array([48, 20], np.int32), "perplexity.loss": np.array([loss])}
 
     save_file({k: v.contiguous() for k, v in stored.items()}, folder / "model.safetensors", metadata={"format": "pt"})
     save_numpy({k: np.ascontiguousarray(v) for k, v in expected.items()}, folder / "expected.safetensors")

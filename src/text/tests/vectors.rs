@@ -1,19 +1,8 @@
 //! The vocabularies and cases of llama.cpp's `test-tokenizer-0`.
 
+use super::data;
 use crate::gguf;
 use crate::text::{Encode, Tokenizer};
-use std::path::PathBuf;
-
-/// Where the data for tests are, if they are there.
-fn data(name: &str) -> Option<PathBuf> {
-    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let found = std::env::var_os("LOCO_TEST_DATA").map(PathBuf::from).into_iter().chain([beside]);
-    let path = found.map(|dir| dir.join(name)).find(|path| path.exists());
-    if path.is_none() {
-        println!("skipped: no {name}");
-    }
-    path
-}
 
 /// Checks every case of a vocabulary and returns how many there were.
 fn check(name: &str) -> Option<usize> {
