@@ -1,37 +1,8 @@
 //! Metadata that no honest file has: an error or a tokenizer that works, never a panic.
 
-use crate::gguf::{Array, File, Value, Writer};
-use crate::text::{ChatTemplate, Encode, Error, Tokenizer};
-
-/// A tokenizer from these metadata, through a file.
-fn load(metadata: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("vocab.gguf");
-    let mut writer = Writer::new(&path);
-    metadata.into_iter().for_each(|(key, value)| writer.metadata(key, value));
-    writer.begin().unwrap().finish().unwrap();
-    Tokenizer::from_gguf(&File::open(&path).unwrap())
-}
-
-fn text(s: &str) -> Value {
-    Value::String(s.to_owned())
-}
-
-fn strings(all: &[&str]) -> Value {
-    Value::Array(Array::String(all.iter().map(|s| (*s).to_owned()).collect()))
-}
-
-/// A byte-level vocabulary.
-fn bpe(tokens: &[&str], merges: &[&str], more: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
-    let mut all = vec![
-        ("tokenizer.ggml.model", text("gpt2")),
-        ("tokenizer.ggml.pre", text("gpt-2")),
-        ("tokenizer.ggml.tokens", strings(tokens)),
-        ("tokenizer.ggml.merges", strings(merges)),
-    ];
-    all.extend(more);
-    load(all)
-}
+use super::{bpe, load, strings, text};
+use crate::gguf::{Array, Value};
+use crate::text::{ChatTemplate, Encode, Error};
 
 const BOTH: Encode = Encode { bos: true, special: true };
 const TEXT: Encode = Encode { bos: false, special: false };
