@@ -44,10 +44,12 @@ impl Command {
         let listener = runtime.block_on(bind(SocketAddr::new(host, self.port)))?;
         let address = listener.local_addr().context("the socket has no address")?;
 
-        let mut options = engine::Options::default();
-        options.context = self.context;
-        options.max_sequences = self.together;
-        options.max_waiting = self.waiting;
+        let options = engine::Options {
+            context: self.context,
+            max_sequences: self.together,
+            max_waiting: self.waiting,
+            ..engine::Options::default()
+        };
         eprintln!("loading {} …", self.base.model.as_deref().unwrap_or("the demo base"));
         let base = self.base.load(options)?;
         announce(&base, self.together, address).context("standard output")?;
