@@ -118,7 +118,13 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
         writeln!(out, "           It cannot chat ({why}); it continues texts.")?;
     }
     writeln!(out, "  context  {} tokens, {together} answers at a time", base.engine.context())?;
-    writeln!(out, "  kernels  {}, {} threads; loaded in {:.1} s", facts.isa, facts.threads, facts.load_time.as_secs_f64())?;
+    writeln!(
+        out,
+        "  kernels  {}, {} threads; loaded in {:.1} s",
+        facts.isa,
+        facts.threads,
+        facts.load_time.as_secs_f64()
+    )?;
     let reachable = reachable(address);
     let (first, others) = reachable.split_first().unwrap_or((&address, &[]));
     writeln!(out, "  open     http://{first}/")?;

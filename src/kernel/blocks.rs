@@ -15,7 +15,7 @@
 use super::activations::{Form, Quantised, Row};
 use super::isa::{Codes, Kernel, Task};
 use super::output::Output;
-use super::ternary::{unpack_tq1_0, unpack_tq2_0};
+use super::ternary::unpack_tq1_0;
 use crate::gguf::Bytes;
 use crate::quant::{self, Format};
 use std::ops::Range;
@@ -59,6 +59,7 @@ impl Blocks {
         }
     }
 
+    #[inline]
     fn row_bytes(&self, r: usize) -> &[u8] {
         let len = self.bytes.len() / self.rows;
         &self.bytes[r * len..][..len]
@@ -147,16 +148,13 @@ impl Product<'_> {
     fn superblock_tile<K: Kernel, F: Superblock, const T: usize>(&self, kernel: K, r: usize, t: usize) {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
+        let mut codes = Codes([0; 256]);
         for (b, block) in self.weights.row_bytes(r).chunks_exact(F::BYTES).enumerate() {
-            let mut codes = Codes([0; 256]);
             let w = F::unpack(kernel, block, &mut codes);
             for (x, y) in x.iter().zip(&mut y) {
                 let (q, sums, dx) = (&x.q.as_chunks::<256>().0[b], &x.sums.as_chunks::<16>().0[b], x.scale[b]);
                 let i = kernel.dot_scaled(&codes, &w.scales, q);
-                let mut o = 0i32;
-                for j in 0..16 {
-                    o += i32::from(w.offsets[j]) * i32::from(sums[j]);
-                }
+                let o: i32 = w.offsets.iter().zip(sums).map(|(&o, &sum)| i32::from(o) * i32::from(sum)).sum();
                 *y += match w.dmin {
                     Some(dmin) => (w.d * dx) * i as f32 - (dmin * dx) * o as f32,
                     None => (w.d * dx) * (i - o) as f32,
@@ -173,9 +171,9 @@ impl Product<'_> {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
         let row = self.weights.row_bytes(r);
-        // Up to 256 values at a time; the last chunk of a row may be shorter.
+        let mut codes = Codes([0; 256]);
+        // Up to 256 values at a time. The last chunk of a row may be shorter: what its codes lack is not counted.
         for (b, chunk) in row.chunks(256 / F::LEN * F::BYTES).enumerate() {
-            let mut codes = Codes([0; 256]);
             let mut d = [0f32; 8];
             for (block, (codes, d)) in
                 chunk.chunks_exact(F::BYTES).zip(codes.0.chunks_exact_mut(F::LEN).zip(d.chunks_exact_mut(F::LEN / 32)))
@@ -228,18 +226,36 @@ fn half_at<K: Kernel>(kernel: K, block: &[u8], at: usize) -> f32 {
     kernel.half(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
+// Small fields are unpacked eight bytes at a time in u64 words: compilers turn this into vector code where they have
+// trouble with loops over bytes. Fields do not reach into the next byte once they are masked.
+const LOW_1: u64 = 0x0101_0101_0101_0101;
+const LOW_2: u64 = 0x0303_0303_0303_0303;
+const LOW_4: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+
+#[inline(always)]
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let words = bytes.as_chunks::<8>().0;
+    std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+}
+
+/// Writes 32 codes from `at` on.
+#[inline(always)]
+fn put(codes: &mut Codes, at: usize, word: impl Fn(usize) -> u64) {
+    for (i, codes) in codes.0[at..at + 32].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *codes = word(i).to_le_bytes().map(|code| code as i8);
+    }
+}
+
 /// `d` f16, `dmin` f16, 12 bytes of 6-bit scales and mins, 128 bytes of nibbles.
 struct Q4K;
 impl Superblock for Q4K {
     const BYTES: usize = 144;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let nibbles = block[16..144].as_chunks::<32>().0;
-        for (codes, bytes) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles) {
-            for l in 0..32 {
-                codes[l] = (bytes[l] & 15) as i8;
-                codes[32 + l] = (bytes[l] >> 4) as i8;
-            }
+        for (j, nibbles) in block[16..144].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(nibbles);
+            put(codes, 64 * j, |i| w[i] & LOW_4);
+            put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4);
         }
         scales_and_mins(kernel, block)
     }
@@ -251,13 +267,11 @@ impl Superblock for Q5K {
     const BYTES: usize = 176;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let high = &block.as_chunks::<16>().0[1..3].as_flattened();
-        let nibbles = block[48..176].as_chunks::<32>().0;
-        for (j, (codes, bytes)) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles).enumerate() {
-            for l in 0..32 {
-                codes[l] = (bytes[l] & 15 | (high[l] >> (2 * j) & 1) << 4) as i8;
-                codes[32 + l] = (bytes[l] >> 4 | (high[l] >> (2 * j + 1) & 1) << 4) as i8;
-            }
+        let high = words(&block[16..].as_chunks().0[0]);
+        for (j, nibbles) in block[48..176].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(nibbles);
+            put(codes, 64 * j, |i| w[i] & LOW_4 | (high[i] >> (2 * j) & LOW_1) << 4);
+            put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4 | (high[i] >> (2 * j + 1) & LOW_1) << 4);
         }
         scales_and_mins(kernel, block)
     }
@@ -293,15 +307,14 @@ impl Superblock for Q6K {
     const BYTES: usize = 210;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let low = block[..128].as_chunks::<64>().0;
+        let low = block[..128].as_chunks::<32>().0;
         let high = block[128..192].as_chunks::<32>().0;
-        for ((codes, low), high) in codes.0.as_chunks_mut::<128>().0.iter_mut().zip(low).zip(high) {
-            for l in 0..32 {
-                codes[l] = (low[l] & 15 | (high[l] & 3) << 4) as i8;
-                codes[32 + l] = (low[32 + l] & 15 | (high[l] >> 2 & 3) << 4) as i8;
-                codes[64 + l] = (low[l] >> 4 | (high[l] >> 4 & 3) << 4) as i8;
-                codes[96 + l] = (low[32 + l] >> 4 | (high[l] >> 6) << 4) as i8;
-            }
+        for half in 0..2 {
+            let (a, b, h) = (words(&low[2 * half]), words(&low[2 * half + 1]), words(&high[half]));
+            put(codes, 128 * half, |i| a[i] & LOW_4 | (h[i] & LOW_2) << 4);
+            put(codes, 128 * half + 32, |i| b[i] & LOW_4 | (h[i] >> 2 & LOW_2) << 4);
+            put(codes, 128 * half + 64, |i| a[i] >> 4 & LOW_4 | (h[i] >> 4 & LOW_2) << 4);
+            put(codes, 128 * half + 96, |i| b[i] >> 4 & LOW_4 | (h[i] >> 6 & LOW_2) << 4);
         }
         let scales: [i16; 16] = std::array::from_fn(|j| i16::from(block[192 + j] as i8));
         Scales { d: half_at(kernel, block, 208), dmin: None, scales, offsets: scales.map(|s| 32 * s) }
@@ -313,7 +326,12 @@ impl Superblock for Tq2 {
     const BYTES: usize = 66;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        unpack_tq2_0(&block[..64], bytemuck::cast_slice_mut(&mut codes.0));
+        for (j, bytes) in block[..64].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(bytes);
+            for field in 0..4 {
+                put(codes, 128 * j + 32 * field, |i| w[i] >> (2 * field) & LOW_2);
+            }
+        }
         Scales { d: half_at(kernel, block, 64), dmin: None, scales: [1; 16], offsets: [1; 16] }
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Codes(pub(super) [i8; 256]);
 
 /// The operations that each instruction set brings. All integer sums are exact.
 pub(super) trait Kernel: Copy + Send + Sync {
+    /// 32 f32 in registers.
+    type Lanes: Copy;
+
     /// Runs `task`, compiled for this instruction set.
     fn run<T: Task>(self, task: T) -> T::Output;
 
@@ -33,8 +36,18 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// `sums[j] = Σ_i code[32j+i] · q[32j+i]`: any code, |q| ≤ 127.
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8];
 
-    /// 32 half-precision numbers (little-endian) as f32, exactly.
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32];
+    /// 32 numbers of `bytes` (little-endian) as f32, exactly.
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes;
+    /// 32 numbers in IEEE half precision as f32, exactly.
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// 32 numbers in bfloat16 as f32, exactly.
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// 32 times `x`.
+    fn splat(self, x: f32) -> Self::Lanes;
+    /// `sum[i] + a[i]·b[i]`, product and sum rounded separately.
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// The 32 numbers.
+    fn store(self, lanes: Self::Lanes) -> [f32; 32];
 
     /// One half-precision number as f32, exactly.
     fn half(self, bits: u16) -> f32;

@@ -8,6 +8,8 @@ use super::ternary::{GROUP, STEP, STEP_BYTES};
 pub(super) struct Scalar;
 
 impl Kernel for Scalar {
+    type Lanes = [f32; 32];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         task.run(self)
     }
@@ -41,8 +43,36 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
-        std::array::from_fn(|i| self.half(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])))
+    fn load_f32(self, bytes: &[u8; 128]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<4>().0;
+        std::array::from_fn(|i| f32::from_le_bytes(numbers[i]))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<2>().0;
+        std::array::from_fn(|i| self.half(u16::from_le_bytes(numbers[i])))
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<2>().0;
+        std::array::from_fn(|i| f32::from_bits(u32::from(u16::from_le_bytes(numbers[i])) << 16))
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 32] {
+        [x; 32]
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: [f32; 32], a: [f32; 32], b: [f32; 32]) -> [f32; 32] {
+        std::array::from_fn(|i| sum[i] + a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: [f32; 32]) -> [f32; 32] {
+        lanes
     }
 
     #[inline(always)]

@@ -32,8 +32,9 @@ impl Task for Check {
         };
         let group: [u8; 2 * STEP_BYTES] = std::array::from_fn(|_| [0x18, 0x26, 0x91, 0xa4][next() as usize % 4]);
         let tokens: [[i8; 2 * STEP]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| next() as i8));
-        let tokens = std::array::from_fn(|t| tokens[t].as_slice());
+        let tokens: [&[i8]; 8] = std::array::from_fn(|t| tokens[t].as_slice());
         let scalar = super::scalar::Scalar;
+        equal("ternary", kernel.ternary(&group, [tokens[0]]), scalar.ternary(&group, [tokens[0]]))?;
         equal("ternary batch", kernel.ternary::<8>(&group, tokens), scalar.ternary::<8>(&group, tokens))?;
         let codes = Codes(std::array::from_fn(|_| (next() % 64) as i8));
         let scales = std::array::from_fn(|_| i16::from(next() as i8));
@@ -42,7 +43,8 @@ impl Task for Check {
         equal("of 32", kernel.dots_of_32(&codes, &q), scalar.dots_of_32(&codes, &q))?;
         // Exponents of ordinary size, so that no comparison meets a NaN.
         let halves = std::array::from_fn(|i| if i % 2 == 0 { next() } else { 0x30 | next() & 0x8f });
-        equal("halves", kernel.halves(&halves), scalar.halves(&halves))?;
+        equal("halves", kernel.store(kernel.load_f16(&halves)), scalar.load_f16(&halves))?;
+        equal("bfloats", kernel.store(kernel.load_bf16(&halves)), scalar.load_bf16(&halves))?;
         let x: [f32; 45] = std::array::from_fn(|_| f32::from(next()) / 7.0 - 18.0);
         let bytes = bytemuck::cast_slice(&x);
         let dot = || float::Dot::<float::F32>::new(&x, bytes);

@@ -84,12 +84,16 @@ pub fn perplexity(
         let window: Vec<Token> = bos.into_iter().chain(tokens[begin..end].iter().copied()).collect();
         // The logits at a position speak of the next token; this is the first position whose next token is new.
         let first = (scored_to - begin + usize::from(bos.is_some())).saturating_sub(1);
-        scorer.each(&window, |p| p >= first && p + 1 < window.len(), |p, logits| {
-            let loss = log_sum_exp(logits) - f64::from(logits[window[p + 1] as usize]);
-            sum += loss;
-            losses.push(loss);
-            Ok::<(), Error>(())
-        })?;
+        scorer.each(
+            &window,
+            |p| p >= first && p + 1 < window.len(),
+            |p, logits| {
+                let loss = log_sum_exp(logits) - f64::from(logits[window[p + 1] as usize]);
+                sum += loss;
+                losses.push(loss);
+                Ok::<(), Error>(())
+            },
+        )?;
         progress(losses.len(), sum / losses.len() as f64);
         scored_to = end;
         if end == tokens.len() {

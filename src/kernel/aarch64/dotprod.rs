@@ -24,6 +24,8 @@ impl NeonDot {
 }
 
 impl Kernel for NeonDot {
+    type Lanes = [float32x4_t; 8];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -48,9 +50,39 @@ impl Kernel for NeonDot {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { neon::halves(bytes) }
+        unsafe { neon::load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [vdupq_n_f32(x); 8] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -124,8 +156,8 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
     let mut sums = [[vdupq_n_s32(0); R]; T];
     for (s, step) in steps.iter().enumerate() {
         let x: [int8x16_t; T] = std::array::from_fn(|t| load(&q[t][s]));
-        for r in 0..R {
-            let w = load_u8(&step.as_chunks::<16>().0[first + r]);
+        for (r, bytes) in step.as_chunks::<16>().0[first..first + R].iter().enumerate() {
+            let w = load_u8(bytes);
             let fields = [
                 vandq_u8(w, mask),
                 vandq_u8(vshrq_n_u8::<2>(w), mask),

@@ -18,6 +18,8 @@ impl Neon {
 }
 
 impl Kernel for Neon {
+    type Lanes = [float32x4_t; 8];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the feature.
         unsafe { run(self, task) }
@@ -42,9 +44,39 @@ impl Kernel for Neon {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the feature.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { [vdupq_n_f32(x); 8] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -170,15 +202,45 @@ pub(super) fn sums_of_eight(d: [int32x4_t; 8]) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let parts = bytes.as_chunks::<8>().0;
-    let floats: [float32x4_t; 8] = std::array::from_fn(|i| {
+pub(super) fn load_f32(bytes: &[u8; 128]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; NEON loads need no alignment.
+        *lanes = unsafe { vld1q_f32(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_f16(bytes: &[u8; 64]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
         // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
-        let bits = unsafe { vld1_u16(parts[i].as_ptr().cast()) };
-        vcvt_f32_f16(vreinterpret_f16_u16(bits))
-    });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[float32x4_t; 8], [f32; 32]>(floats) }
+        *lanes = unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(part.as_ptr().cast()))) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_bf16(bytes: &[u8; 64]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
+        *lanes = unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(part.as_ptr().cast()))) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add_products(sum: [float32x4_t; 8], a: [float32x4_t; 8], b: [float32x4_t; 8]) -> [float32x4_t; 8] {
+    let mut sum = sum;
+    for i in 0..8 {
+        sum[i] = vaddq_f32(sum[i], vmulq_f32(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]

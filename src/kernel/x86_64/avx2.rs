@@ -21,6 +21,8 @@ impl Avx2 {
 }
 
 impl Kernel for Avx2 {
+    type Lanes = [__m256; 4];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -45,9 +47,39 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [_mm256_set1_ps(x); 4] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -166,12 +198,47 @@ fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let (parts, _) = bytes.as_chunks::<16>();
-    // SAFETY: 16 bytes are read from an array of 16 bytes; unaligned loads.
-    let floats = [0, 1, 2, 3].map(|i| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(parts[i].as_ptr().cast())) });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[__m256; 4], [f32; 32]>(floats) }
+fn load_f32(bytes: &[u8; 128]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe { _mm256_loadu_ps(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_f16(bytes: &[u8; 64]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+        *lanes = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(part.as_ptr().cast())) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_bf16(bytes: &[u8; 64]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+        *lanes = unsafe {
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(part.as_ptr().cast()))))
+        };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn add_products(sum: [__m256; 4], a: [__m256; 4], b: [__m256; 4]) -> [__m256; 4] {
+    let mut sum = sum;
+    for i in 0..4 {
+        sum[i] = _mm256_add_ps(sum[i], _mm256_mul_ps(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]

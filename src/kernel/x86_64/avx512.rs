@@ -24,6 +24,8 @@ impl Avx512Vnni {
 }
 
 impl Kernel for Avx512Vnni {
+    type Lanes = [__m512; 2];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -48,9 +50,39 @@ impl Kernel for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [_mm512_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -167,12 +199,49 @@ fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
-fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let (parts, _) = bytes.as_chunks::<32>();
-    // SAFETY: 32 bytes are read from an array of 32 bytes; unaligned loads.
-    let floats = [0, 1].map(|i| unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(parts[i].as_ptr().cast())) });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[__m512; 2], [f32; 32]>(floats) }
+fn load_f32(bytes: &[u8; 128]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<64>().0) {
+        // SAFETY: 64 bytes are read from an array of 64 bytes; an unaligned load.
+        *lanes = unsafe { _mm512_loadu_ps(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load_f16(bytes: &[u8; 64]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(part.as_ptr().cast())) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load_bf16(bytes: &[u8; 64]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
+                part.as_ptr().cast(),
+            ))))
+        };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn add_products(sum: [__m512; 2], a: [__m512; 2], b: [__m512; 2]) -> [__m512; 2] {
+    let mut sum = sum;
+    for i in 0..2 {
+        sum[i] = _mm512_add_ps(sum[i], _mm512_mul_ps(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]
