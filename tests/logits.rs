@@ -1,9 +1,12 @@
 //! Logits against other people's answers: transformers on tiny checkpoints of the true architectures, a float64
 //! computation of the same integer arithmetic, and the demo base's own reference values.
 
+#[path = "golden_cases/expected.rs"]
+mod expected;
 mod golden_cases;
 
-use golden_cases::{CASES, Expected, argmax, difference, import_case};
+use expected::{CASES, Expected, argmax, difference};
+use golden_cases::import_case;
 use locollm::convert::import::{Floats, Options};
 use locollm::gguf::File;
 use locollm::kernel::Compute;
