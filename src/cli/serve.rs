@@ -39,7 +39,11 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // The port first: loading takes a while, and in vain if the port is taken.
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            // These read long texts into tokens; more of them would only take the cores from the engine.
+            .max_blocking_threads(2)
+            .enable_all()
+            .build()?;
         let host = if self.lan { Ipv4Addr::UNSPECIFIED.into() } else { self.host };
         let listener = runtime.block_on(bind(SocketAddr::new(host, self.port)))?;
         let address = listener.local_addr().context("the socket has no address")?;

@@ -15,7 +15,8 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 const shots = process.env.SHOTS ?? "/tmp/loco-shots";
 mkdirSync(shots, { recursive: true });
 
-const server = spawn(process.env.LOCO ?? "target/release/loco", ["serve", "--port", "0"]);
+// The slowest kernels: an answer must last long enough to be stopped.
+const server = spawn(process.env.LOCO ?? "target/release/loco", ["serve", "--port", "0", "--isa", "scalar", "--threads", "1"]);
 const url = await new Promise((found) => {
   server.stdout.on("data", (text) => {
     const address = /http:\/\/127\.0\.0\.1:\d+/.exec(text);
@@ -119,13 +120,20 @@ async function stopsAndRecovers(device, colorScheme) {
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".theirs .text").filter({ hasText: /\w+ \w+/ }).waitFor();
   assert.equal(await page.getByRole("log").getAttribute("aria-busy"), "true");
-  await shot("4-writing");
   await page.getByRole("button", { name: "Stop the answer" }).click();
   await page.getByText("Stopped.").waitFor();
   assert.equal(await page.getByRole("log").getAttribute("aria-busy"), "false");
   let live;
   for (let i = 0; i < 500 && live !== 0; i++) live = (await (await fetch(`${url}/health`)).json()).live;
   assert.equal(live, 0, "the server stops too");
+  await question.fill("Tell me a story about Anna and a fox.");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".theirs .text").nth(1).filter({ hasText: /\w+ \w+/ }).waitFor();
+  await shot("4-writing");
+  // A new chat leaves the answer under way behind.
+  await page.getByRole("button", { name: "New chat" }).click();
+  assert.equal(await page.locator(".message").count(), 0);
+  assert.ok(await page.getByRole("button", { name: "Send" }).isVisible());
 
   // A full queue, and a server that is gone, are told kindly and can be tried again.
   await page.unroute("**/v1/chat/completions");
