@@ -1,37 +1,9 @@
 //! Metadata that no honest file has: an error or a tokenizer that works, never a panic.
 
-use crate::gguf::{Array, File, Value, Writer};
-use crate::text::{ChatTemplate, Encode, Error, Tokenizer};
-
-/// A tokenizer from these metadata, through a file.
-fn load(metadata: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("vocab.gguf");
-    let mut writer = Writer::new(&path);
-    metadata.into_iter().for_each(|(key, value)| writer.metadata(key, value));
-    writer.begin().unwrap().finish().unwrap();
-    Tokenizer::from_gguf(&File::open(&path).unwrap())
-}
-
-fn text(s: &str) -> Value {
-    Value::String(s.to_owned())
-}
-
-fn strings(all: &[&str]) -> Value {
-    Value::Array(Array::String(all.iter().map(|s| (*s).to_owned()).collect()))
-}
-
-/// A byte-level vocabulary.
-fn bpe(tokens: &[&str], merges: &[&str], more: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
-    let mut all = vec![
-        ("tokenizer.ggml.model", text("gpt2")),
-        ("tokenizer.ggml.pre", text("gpt-2")),
-        ("tokenizer.ggml.tokens", strings(tokens)),
-        ("tokenizer.ggml.merges", strings(merges)),
-    ];
-    all.extend(more);
-    load(all)
-}
+use super::{bpe, load, strings, text};
+use crate::gguf::{Array, Value};
+use crate::text::{ChatTemplate, Encode, Error, Message};
+use proptest::prelude::*;
 
 const BOTH: Encode = Encode { bos: true, special: true };
 const TEXT: Encode = Encode { bos: false, special: false };
@@ -136,4 +108,58 @@ fn a_whole_word_is_never_a_control_token() {
 fn a_broken_template_is_an_error() {
     let tokenizer = bpe(&["a"], &[], vec![("tokenizer.chat_template", text("{% for x in"))]).unwrap();
     assert!(matches!(ChatTemplate::of(&tokenizer), Err(Error::Template(_))));
+}
+
+/// Parts of names and texts that mean something somewhere.
+fn scrap() -> impl Strategy<Value = String> {
+    let scraps = [
+        "", "a", "b", "ab", " ", "Ġ", "Ċ", "▁", "<0x61>", "<0xZZ>", "<", "|>", "<|x|>", "</s>", "é", "中", "\u{fdd0}",
+        "1", "\n",
+    ];
+    proptest::collection::vec(proptest::sample::select(scraps.to_vec()), 0..4).prop_map(|parts| parts.concat())
+}
+
+fn score() -> impl Strategy<Value = f32> {
+    prop_oneof![any::<f32>(), Just(f32::NAN), Just(0.0), -9.0f32..9.0]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_metadata_give_an_error_or_a_tokenizer_that_works(
+        tokens in proptest::collection::vec((scrap(), -1i32..8, score()), 0..24),
+        merges in proptest::collection::vec((scrap(), scrap()), 0..24),
+        model in proptest::sample::select(vec!["gpt2", "llama"]),
+        pre in proptest::sample::select(vec!["default", "gpt-2", "llama-bpe", "smollm", "falcon", "qwen2"]),
+        ids in proptest::collection::vec(0u32..30, 3),
+        flags in proptest::collection::vec(any::<bool>(), 3),
+        texts in proptest::collection::vec(scrap(), 0..6),
+    ) {
+        let merges = merges.iter().map(|(l, r)| format!("{l} {r}")).collect();
+        let built = load(vec![
+            ("tokenizer.ggml.model", text(model)),
+            ("tokenizer.ggml.pre", text(pre)),
+            ("tokenizer.ggml.tokens", Value::Array(Array::String(tokens.iter().map(|t| t.0.clone()).collect()))),
+            ("tokenizer.ggml.token_type", Value::Array(Array::I32(tokens.iter().map(|t| t.1).collect()))),
+            ("tokenizer.ggml.scores", Value::Array(Array::F32(tokens.iter().map(|t| t.2).collect()))),
+            ("tokenizer.ggml.merges", Value::Array(Array::String(merges))),
+            ("tokenizer.ggml.bos_token_id", Value::U32(ids[0])),
+            ("tokenizer.ggml.eos_token_id", Value::U32(ids[1])),
+            ("tokenizer.ggml.unknown_token_id", Value::U32(ids[2])),
+            ("tokenizer.ggml.add_bos_token", Value::Bool(flags[0])),
+            ("tokenizer.ggml.add_space_prefix", Value::Bool(flags[1])),
+        ]);
+        let Ok(tokenizer) = built else { return Ok(()) };
+        let content = texts.concat();
+        let how = Encode { bos: true, special: flags[2] };
+        let found = tokenizer.encode(&content, how);
+        prop_assert!(found.iter().all(|&t| (t as usize) < tokenizer.vocab_size()));
+        tokenizer.decode(&found, true);
+        // Only BOS, and an unknown token for what has no other, may come from plain text.
+        let plain = tokenizer.encode(&tokenizer.shield(&content), Encode { bos: false, special: true });
+        prop_assert!(plain.iter().all(|&t| !tokenizer.is_control(t) || t == ids[2]));
+        let message = Message { role: "user".to_owned(), content };
+        ChatTemplate::of(&tokenizer).unwrap().encode(&tokenizer, &[message]).unwrap();
+        load(tokenizer.gguf_metadata().iter().map(|(k, v)| (k.as_str(), v.clone())).collect()).unwrap();
+    }
 }

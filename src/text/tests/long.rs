@@ -37,7 +37,7 @@ fn merging_takes_at_most_three_queue_entries_per_byte() {
 
 #[test]
 fn joining_takes_at_most_three_queue_entries_per_character() {
-    let gemma = Tokenizer::from_json(&ours("tests/golden/gemma3/tokenizer.json")).unwrap();
+    let gemma = Tokenizer::from_json(&ours("tests/golden/text/gemma.json")).unwrap();
     let (vocab, spm) = (&gemma.vocab, gemma.spm().unwrap());
     for text in long_texts() {
         let mut work = spm::Work::default();
