@@ -68,8 +68,10 @@ pub fn perplexity(
         Bos::EachWindow(bos) => Some(bos),
         Bos::AsGiven => None,
     };
+    // Tokens of the text per window.
     let context = windows.context.saturating_sub(usize::from(bos.is_some()));
-    if windows.stride == 0 || windows.stride > context || context < 2 {
+    let stride = windows.stride.min(context);
+    if windows.stride == 0 || windows.stride > windows.context || windows.context < 2 {
         return Err(Error::Windows { context: windows.context, stride: windows.stride });
     }
     // With a token before the first, that one can be scored too.
@@ -79,7 +81,7 @@ pub fn perplexity(
     }
     let mut losses = Vec::with_capacity(tokens.len());
     let mut sum = 0.0;
-    for begin in (0..tokens.len()).step_by(windows.stride) {
+    for begin in (0..tokens.len()).step_by(stride) {
         let end = tokens.len().min(begin + context);
         let window: Vec<Token> = bos.into_iter().chain(tokens[begin..end].iter().copied()).collect();
         // The logits at a position speak of the next token; this is the first position whose next token is new.

@@ -334,10 +334,9 @@ fn rope(keys: &Keys, arch: Arch, head_dim: usize) -> Result<Rope, Error> {
             Arch::Llama | Arch::Qwen3 => 10_000.0,
         },
     };
-    if let Some(part) = inner("partial_rotary_factor").or_else(|| keys.get("partial_rotary_factor")) {
-        if part.as_f64() != Some(1.0) {
-            return Err(folder.unsupported(format!("`partial_rotary_factor` {part} is not supported")));
-        }
+    let part = inner("partial_rotary_factor").or_else(|| keys.get("partial_rotary_factor"));
+    if let Some(part) = part.filter(|part| part.as_f64() != Some(1.0)) {
+        return Err(folder.unsupported(format!("`partial_rotary_factor` {part} is not supported")));
     }
     let number = |key: &str| match inner(key) {
         Some(value) => positive(folder, key, value),
