@@ -3,10 +3,10 @@
 //! Names, keys and the order of rows are those of llama.cpp's converter, so that the files work in both
 //! programs. What it cannot say is told here: ternary layers become `I2_S` (microsoft/BitNet's format).
 //!
-//! 1. [`folder`] opens config.json, the tokenizer's files and the mapped tensors;
-//! 2. [`settings`] reads config.json: what the network is, or why it cannot be imported;
-//! 3. [`plan`] gives each GGUF tensor its source and what is to be done with it;
-//! 4. [`values`] does it, tensor by tensor, while the file is written.
+//! 1. `folder` opens config.json, the tokenizer's files and the mapped tensors;
+//! 2. `settings` reads config.json: what the network is, or why it cannot be imported;
+//! 3. `plan` gives each GGUF tensor its source and what is to be done with it;
+//! 4. `values` does it, tensor by tensor, while the file is written.
 
 mod folder;
 mod plan;
