@@ -30,7 +30,8 @@ impl Task for Check {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         };
-        let group: [u8; 2 * STEP_BYTES] = std::array::from_fn(|_| [0x18, 0x26, 0x91, 0xa4][next() as usize % 4]);
+        let group: [u8; 2 * STEP_BYTES] =
+            std::array::from_fn(|_| (0..4).fold(0, |byte, field| byte | (next() % 3) << (2 * field)));
         let tokens: [[i8; 2 * STEP]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| next() as i8));
         let tokens: [&[i8]; 8] = std::array::from_fn(|t| tokens[t].as_slice());
         let scalar = super::scalar::Scalar;
