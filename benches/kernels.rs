@@ -27,7 +27,7 @@ fn main() {
     println!("{:<12} {:<6} {:>8} {:>10} {:>10} {:>10}", "isa", "format", "GB/s n=1", "GMAC/s n=1", "n=8", "n=64");
     for &format in &settings.formats {
         let large = matrix(format, settings.megabytes << 20);
-        let small = matrix(format, 4 << 20);
+        let small = matrix(format, 1 << 20);
         for &isa in &settings.isas {
             let compute = Compute::new(Some(isa), threads).expect("an instruction set that this CPU has");
             let one = seconds(&compute, &large, 1);

@@ -13,12 +13,15 @@
 //! columns, starting from 0: one defined result, whatever the instruction set or the order of rows.
 
 use super::activations::{Form, Quantised, Row};
-use super::isa::{Codes, Kernel, Task};
+use super::isa::{Codes, Kernel, Panel, Task};
 use super::output::Output;
-use super::ternary::unpack_tq1_0;
+use super::ternary::{GROUP, unpack_tq1_0};
 use crate::gguf::Bytes;
 use crate::quant::{self, Format};
 use std::ops::Range;
+
+/// From how many tokens on superblocks are interleaved before they are multiplied.
+const PANEL_TOKENS: usize = 4;
 
 /// A matrix in a block format.
 #[derive(Debug)]
@@ -102,15 +105,85 @@ impl Task for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     fn superblocks<K: Kernel, F: Superblock>(&self, kernel: K) {
+        if self.y.tokens() >= PANEL_TOKENS {
+            for first in self.rows.clone().step_by(GROUP) {
+                self.panels::<K, F>(kernel, first..self.rows.end.min(first + GROUP));
+            }
+            return;
+        }
         self.tiles(
             #[inline(always)]
             |r, t, tokens| match tokens {
-                8 => self.superblock_tile::<K, F, 8>(kernel, r, t),
-                4 => self.superblock_tile::<K, F, 4>(kernel, r, t),
+                8 | 4 => unreachable!("that many tokens go by panels"),
                 2 => self.superblock_tile::<K, F, 2>(kernel, r, t),
                 _ => self.superblock_tile::<K, F, 1>(kernel, r, t),
             },
         );
+    }
+
+    /// Up to 16 rows with all tokens: each superblock is unpacked once into a panel whose lanes are rows.
+    #[inline(always)]
+    fn panels<K: Kernel, F: Superblock>(&self, kernel: K, rows: Range<usize>) {
+        let mut panel = Panel { codes: [[0; 64]; 64], scales: [[0; 32]; 16], offsets: [[0; 32]; 8] };
+        let mut codes = Codes([0; 256]);
+        for t in 0..self.y.tokens() {
+            self.y.write(t, rows.start, &[0.0; GROUP][..rows.len()]);
+        }
+        for b in 0..self.weights.cols / 256 {
+            let (mut d, mut dmin) = ([0f32; GROUP], [0f32; GROUP]);
+            for (i, r) in rows.clone().enumerate() {
+                let block = &self.weights.row_bytes(r)[b * F::BYTES..][..F::BYTES];
+                let w = F::unpack(kernel, block, &mut codes);
+                (d[i], dmin[i]) = (w.d, w.dmin.unwrap_or(0.0));
+                for (panel, codes) in panel.codes.iter_mut().zip(codes.0.as_chunks::<4>().0) {
+                    panel.as_chunks_mut::<4>().0[i] = *codes;
+                }
+                for j in 0..16 {
+                    panel.scales[j].as_chunks_mut::<2>().0[i] = [w.scales[j]; 2];
+                    panel.offsets[j / 2][2 * i + j % 2] = w.offsets[j];
+                }
+            }
+            let block = PanelBlock { b, d, dmin: F::OWN_OFFSETS.then_some(dmin) };
+            let mut t = 0;
+            while t < self.y.tokens() {
+                t += match self.y.tokens() - t {
+                    8.. => self.panel_tile::<K, 8>(kernel, &panel, &block, &rows, t),
+                    4.. => self.panel_tile::<K, 4>(kernel, &panel, &block, &rows, t),
+                    2.. => self.panel_tile::<K, 2>(kernel, &panel, &block, &rows, t),
+                    _ => self.panel_tile::<K, 1>(kernel, &panel, &block, &rows, t),
+                };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn panel_tile<K: Kernel, const T: usize>(
+        &self,
+        kernel: K,
+        panel: &Panel,
+        block: &PanelBlock,
+        rows: &Range<usize>,
+        t: usize,
+    ) -> usize {
+        let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
+        let q = std::array::from_fn(|i| &x[i].q.as_chunks::<256>().0[block.b]);
+        let sums = std::array::from_fn(|i| &x[i].sums.as_chunks::<16>().0[block.b]);
+        let out = kernel.panel::<T>(panel, q, sums);
+        for (i, out) in out.iter().enumerate() {
+            let dx = x[i].scale[block.b];
+            let terms: [f32; GROUP] = match &block.dmin {
+                Some(dmin) => std::array::from_fn(
+                    #[inline(always)]
+                    |r| (block.d[r] * dx) * out.scaled[r] as f32 - (dmin[r] * dx) * out.offset[r] as f32,
+                ),
+                None => std::array::from_fn(
+                    #[inline(always)]
+                    |r| (block.d[r] * dx) * (out.scaled[r] - out.offset[r]) as f32,
+                ),
+            };
+            self.y.add(t + i, rows.start, &terms[..rows.len()]);
+        }
+        T
     }
 
     #[inline(always)]
@@ -196,6 +269,15 @@ impl Product<'_> {
     }
 }
 
+/// The float scales of a panel.
+struct PanelBlock {
+    /// Which superblock of the rows.
+    b: usize,
+    d: [f32; GROUP],
+    /// Where the format scales its offsets apart.
+    dmin: Option<[f32; GROUP]>,
+}
+
 /// What a superblock holds beside its codes.
 struct Scales {
     d: f32,
@@ -209,6 +291,8 @@ struct Scales {
 /// A format of 256 values with integer scales inside.
 trait Superblock {
     const BYTES: usize;
+    /// Whether [`Scales::dmin`] is there.
+    const OWN_OFFSETS: bool;
     /// Fills `codes` with 0..=63.
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales;
 }
@@ -250,6 +334,7 @@ fn put(codes: &mut Codes, at: usize, word: impl Fn(usize) -> u64) {
 struct Q4K;
 impl Superblock for Q4K {
     const BYTES: usize = 144;
+    const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         for (j, nibbles) in block[16..144].as_chunks::<32>().0.iter().enumerate() {
@@ -265,6 +350,7 @@ impl Superblock for Q4K {
 struct Q5K;
 impl Superblock for Q5K {
     const BYTES: usize = 176;
+    const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         let high = words(&block[16..].as_chunks().0[0]);
@@ -305,6 +391,7 @@ fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
 struct Q6K;
 impl Superblock for Q6K {
     const BYTES: usize = 210;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         let low = block[..128].as_chunks::<32>().0;
@@ -324,6 +411,7 @@ impl Superblock for Q6K {
 struct Tq2;
 impl Superblock for Tq2 {
     const BYTES: usize = 66;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         for (j, bytes) in block[..64].as_chunks::<32>().0.iter().enumerate() {
@@ -339,6 +427,7 @@ impl Superblock for Tq2 {
 struct Tq1;
 impl Superblock for Tq1 {
     const BYTES: usize = 54;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         unpack_tq1_0(&block[..52], bytemuck::cast_slice_mut(&mut codes.0));

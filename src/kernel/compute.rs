@@ -77,7 +77,10 @@ impl Compute {
             }
             Form::Blocks(weights) => {
                 let x = x.quantised(weights.form(), self.kernels, &self.pool);
-                self.split(w.rows(), work, |rows| self.kernels.run(blocks::Product { weights, rows, x, y }));
+                self.split(w.rows().div_ceil(GROUP), work * GROUP, |groups| {
+                    let rows = groups.start * GROUP..w.rows().min(groups.end * GROUP);
+                    self.kernels.run(blocks::Product { weights, rows, x, y });
+                });
             }
             Form::Floats(weights) => {
                 let x = x.rows();

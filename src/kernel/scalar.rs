@@ -1,6 +1,6 @@
 //! The plain twin of every kernel: the oracle of the tests, and what runs on a CPU without the others.
 
-use super::isa::{Codes, Kernel, Task};
+use super::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use super::ternary::{GROUP, STEP, STEP_BYTES};
 
 /// Needs nothing.
@@ -35,6 +35,25 @@ impl Kernel for Scalar {
     fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
         groups.zip(scales).map(|((codes, q), &scale)| i32::from(scale) * dot(codes, q)).sum()
+    }
+
+    #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+        for (t, out) in out.iter_mut().enumerate() {
+            for (step, (codes, q)) in panel.codes.iter().zip(q[t].as_chunks::<4>().0).enumerate() {
+                let scales = &panel.scales[step / 4];
+                for (r, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+                    out.scaled[r] += i32::from(scales[2 * r]) * dot(codes, q);
+                }
+            }
+            for (offsets, sums) in panel.offsets.iter().zip(sums[t].as_chunks::<2>().0) {
+                for (r, pair) in offsets.as_chunks::<2>().0.iter().enumerate() {
+                    out.offset[r] += i32::from(pair[0]) * i32::from(sums[0]) + i32::from(pair[1]) * i32::from(sums[1]);
+                }
+            }
+        }
+        out
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::aarch64::*;
 
@@ -35,6 +35,12 @@ impl Kernel for Neon {
     fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         // SAFETY: `self` proves that the CPU has the feature.
         unsafe { dot_scaled(codes, scales, q) }
+    }
+
+    #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { panel_sums(panel, q, sums) }
     }
 
     #[inline(always)]
@@ -169,6 +175,63 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         sum = vmlaq_n_s32(sum, vpaddlq_s16(products(codes, q)), i32::from(scale));
     }
     vaddvq_s32(sum)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    for quad in 0..4 {
+        for t in 0..T {
+            let mut scaled = [vdupq_n_s32(0); 2];
+            for (j, scales) in panel.scales.iter().enumerate() {
+                // Lanes are (row, column mod 4): four products of at most 63·127 fit i16.
+                let mut narrow = [vdupq_n_s16(0); 2];
+                for k in 4 * j..4 * j + 4 {
+                    let codes = load(&panel.codes[k].as_chunks::<16>().0[quad]);
+                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
+                    let x = vreinterpretq_s8_s32(vdupq_n_s32(x));
+                    narrow[0] = vmlal_s8(narrow[0], vget_low_s8(codes), vget_low_s8(x));
+                    narrow[1] = vmlal_high_s8(narrow[1], codes, x);
+                }
+                // Two lanes per row, as the scales are there twice.
+                let scales = load_i16(&scales.as_chunks::<8>().0[quad]);
+                scaled[0] = vmlaq_s32(scaled[0], vpaddlq_s16(narrow[0]), vmovl_s16(vget_low_s16(scales)));
+                scaled[1] = vmlaq_s32(scaled[1], vpaddlq_s16(narrow[1]), vmovl_high_s16(scales));
+            }
+            out[t].scaled[4 * quad..][..4].copy_from_slice(&lanes(vpaddq_s32(scaled[0], scaled[1])));
+        }
+    }
+    panel_offsets(panel, sums, &mut out);
+    out
+}
+
+/// The sums of offsets of a panel.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn panel_offsets<const T: usize>(panel: &Panel, sums: [&[i16; 16]; T], out: &mut [PanelSums; T]) {
+    for quad in 0..4 {
+        let mut offset = [vdupq_n_s32(0); T];
+        for (j, offsets) in panel.offsets.iter().enumerate() {
+            let pairs = load_i16(&offsets.as_chunks::<8>().0[quad]);
+            let even = vget_low_s16(vuzp1q_s16(pairs, pairs));
+            let odd = vget_low_s16(vuzp2q_s16(pairs, pairs));
+            for t in 0..T {
+                offset[t] = vmlal_n_s16(offset[t], even, sums[t][2 * j]);
+                offset[t] = vmlal_n_s16(offset[t], odd, sums[t][2 * j + 1]);
+            }
+        }
+        for (out, offset) in out.iter_mut().zip(offset) {
+            out.offset[4 * quad..][..4].copy_from_slice(&lanes(offset));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_i16(values: &[i16; 8]) -> int16x8_t {
+    // SAFETY: 16 bytes are read from an array of 16 bytes.
+    unsafe { vld1q_s16(values.as_ptr()) }
 }
 
 #[inline]

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -38,6 +38,12 @@ impl Kernel for Avx2 {
     fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { dot_scaled(codes, scales, q) }
+    }
+
+    #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { panel_sums(panel, q, sums) }
     }
 
     #[inline(always)]
@@ -178,6 +184,47 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    // Eight rows at a time.
+    for half in 0..2 {
+        let mut scaled = [_mm256_setzero_si256(); T];
+        for (j, scales) in panel.scales.iter().enumerate() {
+            let scales = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(scales)[half]);
+            for k in 4 * j..4 * j + 4 {
+                let codes = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(&panel.codes[k])[half]);
+                for t in 0..T {
+                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
+                    let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(x));
+                    scaled[t] = _mm256_add_epi32(scaled[t], _mm256_madd_epi16(pairs, scales));
+                }
+            }
+        }
+        let mut offset = [_mm256_setzero_si256(); T];
+        for (j, offsets) in panel.offsets.iter().enumerate() {
+            let offsets = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(offsets)[half]);
+            for t in 0..T {
+                let pair: [i16; 2] = sums[t].as_chunks().0[j];
+                let products = _mm256_madd_epi16(offsets, _mm256_set1_epi32(bytemuck::cast(pair)));
+                offset[t] = _mm256_add_epi32(offset[t], products);
+            }
+        }
+        for (t, out) in out.iter_mut().enumerate() {
+            out.scaled[8 * half..][..8].copy_from_slice(&lanes(scaled[t]));
+            out.offset[8 * half..][..8].copy_from_slice(&lanes(offset[t]));
+        }
+    }
+    out
+}
+
+#[inline(always)]
+fn lanes(v: __m256i) -> [i32; 8] {
+    // SAFETY: both are 32 bytes of plain integers.
+    unsafe { std::mem::transmute::<__m256i, [i32; 8]>(v) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
 fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let ones = _mm256_set1_epi16(1);
     let mut d = [_mm256_setzero_si256(); 8];
@@ -192,8 +239,7 @@ fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let a = _mm256_hadd_epi32(_mm256_hadd_epi32(d[0], d[1]), _mm256_hadd_epi32(d[2], d[3]));
     let b = _mm256_hadd_epi32(_mm256_hadd_epi32(d[4], d[5]), _mm256_hadd_epi32(d[6], d[7]));
     let sums = _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b));
-    // SAFETY: both are 32 bytes of plain integers.
-    unsafe { std::mem::transmute::<__m256i, [i32; 8]>(sums) }
+    lanes(sums)
 }
 
 #[inline]

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -41,6 +41,12 @@ impl Kernel for Avx512Vnni {
     fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { dot_scaled(codes, scales, q) }
+    }
+
+    #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { panel_sums(panel, q, sums) }
     }
 
     #[inline(always)]
@@ -174,6 +180,37 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         sum = _mm512_dpwssd_epi32(sum, pairs, _mm512_permutexvar_epi16(at, scales));
     }
     _mm512_reduce_add_epi32(sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let zero = _mm512_setzero_si512();
+    let mut scaled = [zero; T];
+    for (j, scales) in panel.scales.iter().enumerate() {
+        // Each scale is there twice: one of the two as i32.
+        let scales = _mm512_srai_epi32::<16>(load(bytemuck::cast_ref(scales)));
+        for t in 0..T {
+            let x = columns(&q[t].as_chunks().0[j]);
+            let mut dot = zero;
+            for (codes, x) in panel.codes[4 * j..4 * j + 4].iter().zip(x) {
+                dot = _mm512_dpbusd_epi32(dot, load(bytemuck::cast_ref(codes)), _mm512_set1_epi32(x));
+            }
+            scaled[t] = _mm512_add_epi32(scaled[t], _mm512_mullo_epi32(dot, scales));
+        }
+    }
+    let mut offset = [zero; T];
+    for (j, offsets) in panel.offsets.iter().enumerate() {
+        let offsets = load(bytemuck::cast_ref(offsets));
+        for t in 0..T {
+            let pair: [i16; 2] = sums[t].as_chunks().0[j];
+            offset[t] = _mm512_dpwssd_epi32(offset[t], offsets, _mm512_set1_epi32(bytemuck::cast(pair)));
+        }
+    }
+    std::array::from_fn(
+        #[inline(always)]
+        |t| PanelSums { scaled: lanes(scaled[t]), offset: lanes(offset[t]) },
+    )
 }
 
 #[inline]
