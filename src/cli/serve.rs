@@ -2,6 +2,7 @@
 
 use super::Base;
 use crate::engine;
+use crate::model::KvFormat;
 use crate::serve::{self, Grace, LoadedBase, Service, lan_addresses, qr_code};
 use anyhow::Context;
 use std::io::{ErrorKind, Write};
@@ -34,6 +35,9 @@ pub(crate) struct Command {
     /// Requests that may wait; further ones are sent away.
     #[arg(long, value_name = "N", default_value_t = engine::Options::default().max_waiting)]
     waiting: usize,
+    /// Number format of cached keys and values; f32 takes twice the memory and is what `loco logits` compares with.
+    #[arg(long, value_name = "FORMAT", default_value = "f16")]
+    kv: KvFormat,
 }
 
 impl Command {
@@ -52,6 +56,7 @@ impl Command {
             context: self.context,
             max_sequences: self.together,
             max_waiting: self.waiting,
+            kv_format: self.kv,
             ..engine::Options::default()
         };
         eprintln!("loading {} …", self.base.model.as_deref().unwrap_or("the demo base"));
