@@ -1,9 +1,12 @@
 //! `loco inspect` from outside.
 
-use std::process::{Command, Output};
+mod common;
+
+use common::loco;
+use std::process::Output;
 
 fn inspect(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loco")).arg("inspect").args(args).output().unwrap()
+    loco().arg("inspect").args(args).output().unwrap()
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! `loco quantize` from outside.
 
+mod common;
+
+use common::loco;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
 
 fn quantize(from: &str, to: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loco")).arg("quantize").arg(from).arg(to).args(args).output().unwrap()
+    loco().arg("quantize").arg(from).arg(to).args(args).output().unwrap()
 }
 
 #[test]

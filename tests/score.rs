@@ -1,12 +1,15 @@
 //! `loco logits` and `loco perplexity`: what they write and print, and that they fail when they fail.
 
+mod common;
+
+use common::loco as command;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Runs the program with the embedded demo base.
 fn loco(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_loco")).env_remove("LOCO_MODEL").args(arguments).output().unwrap()
+    command().args(arguments).output().unwrap()
 }
 
 fn json(output: Output) -> Value {

@@ -1,10 +1,13 @@
 //! `loco tokenize` as a user runs it.
 
+mod common;
+
+use common::loco as command;
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 fn loco(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_loco"))
+    let mut child = command()
         .arg("tokenize")
         .args(arguments)
         .env_remove("LOCO_MODEL")

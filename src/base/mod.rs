@@ -16,6 +16,9 @@ pub enum Error {
         /// What is there.
         known: String,
     },
+    /// A folder where a file is needed.
+    #[error("{0} is a folder; a base is a GGUF file (`loco import` makes one of a Hugging Face folder)")]
+    Folder(String),
     /// The file is no good.
     #[error(transparent)]
     Gguf(#[from] gguf::Error),
@@ -31,19 +34,22 @@ static DEMO_FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/demo/d
 
 /// Opens the base that `--model` names: a path, an installed name, or (`None`, `demo`) the embedded demo base.
 pub fn open(name: Option<&str>) -> Result<gguf::File, Error> {
-    let name = name.unwrap_or(DEMO);
+    let name = match name {
+        None | Some(DEMO) => return Ok(gguf::File::from_static(DEMO, &DEMO_FILE.0)?),
+        Some(name) => name,
+    };
     let path = Path::new(name);
     if path.is_file() {
         return Ok(gguf::File::open(path)?);
+    }
+    if path.is_dir() {
+        return Err(Error::Folder(name.into()));
     }
     let dir = directory();
     let installed = dir.join(format!("{name}.gguf"));
     // A bare name only: nothing that could step out of the directory.
     if path.components().count() == 1 && installed.is_file() {
         return Ok(gguf::File::open(&installed)?);
-    }
-    if name == DEMO {
-        return Ok(gguf::File::from_static(DEMO, &DEMO_FILE.0)?);
     }
     let known = match installed_names(&dir) {
         names if names.is_empty() => "nothing is".into(),
@@ -55,6 +61,11 @@ pub fn open(name: Option<&str>) -> Result<gguf::File, Error> {
 /// The name to show and to answer to: the file's stem, or `demo`.
 pub fn id(file: &gguf::File) -> String {
     Path::new(file.name()).file_stem().map_or_else(|| DEMO.into(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Whether this is the demo base that is part of the program, and not a file of that name.
+pub fn is_demo(file: &gguf::File) -> bool {
+    file.name() == DEMO
 }
 
 /// Where installed bases are: `$LOCO_MODELS`, else `locollm/models` in `$XDG_DATA_HOME` or `~/.local/share`.

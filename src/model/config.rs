@@ -118,13 +118,22 @@ impl Keys<'_> {
         self.size(key)?.ok_or_else(|| self.file.key_error(&self.key(key), "is missing").into())
     }
 
-    fn float(&self, key: &str) -> Result<Option<f32>, Error> {
+    /// A positive number.
+    fn positive(&self, key: &str) -> Result<Option<f32>, Error> {
         let key = self.key(key);
         match self.file.f32(&key)? {
-            Some(x) if !x.is_finite() || x < 0.0 => {
+            Some(x) if !x.is_finite() || x <= 0.0 => {
                 Err(self.file.key_error(&key, format!("is {x}, not a finite positive number")).into())
             }
             x => Ok(x),
+        }
+    }
+
+    /// A positive number, where 0 stands for "none" as it does in llama.cpp.
+    fn positive_or_off(&self, key: &str) -> Result<Option<f32>, Error> {
+        match self.file.f32(&self.key(key))? {
+            Some(0.0) => Ok(None),
+            _ => self.positive(key),
         }
     }
 
@@ -157,7 +166,7 @@ impl Config {
         if let Some(n) = file.u64(&keys.key("expert_count"))?.filter(|&n| n > 0) {
             return Err(keys.unsupported(format!("a mixture of {n} experts is not supported")));
         }
-        if let Some(cap) = keys.float("attn_logit_softcapping")?.filter(|&cap| cap > 0.0) {
+        if let Some(cap) = keys.positive_or_off("attn_logit_softcapping")? {
             return Err(keys.unsupported(format!("soft-capped attention ({cap}) is not supported")));
         }
 
@@ -195,16 +204,16 @@ impl Config {
         if rope_dims > head_dim || rope_dims % 2 != 0 {
             return Err(keys.unsupported(format!("rotation of {rope_dims} of {head_dim} elements of a head")));
         }
-        let theta = keys.float("rope.freq_base")?.unwrap_or(10_000.0);
+        let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
         let factor = rope_factor(&keys)?;
         let divisors = rope_divisors(file, rope_dims)?;
         let rope = Rope::new(theta, rope_dims, factor, divisors.as_deref(), pairs);
 
         let window = file.u64(&keys.key("attention.sliding_window"))?.filter(|&n| n > 0).map(|n| n.min(LIMIT) as usize);
-        let windowed = windowed_layers(&keys, window, layers, if gemma { 6 } else { 1 })?;
+        let windowed = windowed_layers(&keys, window, layers, if gemma { 6 } else { 0 })?;
         let window_rope = if gemma {
             // Gemma 3's local layers keep 10,000 and no scaling (arXiv 2503.19786, section 2.1); files may say otherwise.
-            let theta = keys.float("rope.freq_base_swa")?.unwrap_or(10_000.0);
+            let theta = keys.positive("rope.freq_base_swa")?.unwrap_or(10_000.0);
             Rope::new(theta, rope_dims, 1.0, None, pairs)
         } else {
             rope.clone()
@@ -223,15 +232,12 @@ impl Config {
             kv_heads,
             head_dim,
             norm_eps: keys
-                .float("attention.layer_norm_rms_epsilon")?
+                .positive("attention.layer_norm_rms_epsilon")?
                 .ok_or_else(|| file.key_error(&keys.key("attention.layer_norm_rms_epsilon"), "is missing"))?,
             activation,
             embedding_scale: if gemma { (dim as f32).sqrt() } else { 1.0 },
-            attention_scale: keys
-                .float("attention.scale")?
-                .filter(|&s| s > 0.0)
-                .unwrap_or_else(|| 1.0 / scaled_width.sqrt()),
-            logit_cap: keys.float("final_logit_softcapping")?.filter(|&cap| cap > 0.0),
+            attention_scale: keys.positive_or_off("attention.scale")?.unwrap_or_else(|| 1.0 / scaled_width.sqrt()),
+            logit_cap: keys.positive_or_off("final_logit_softcapping")?,
             rope,
             window_rope,
             window,
@@ -255,13 +261,13 @@ impl Config {
 /// What positions are divided by. Scaling that the engine does not know is an error.
 fn rope_factor(keys: &Keys) -> Result<f32, Error> {
     let kind = keys.file.str(&keys.key("rope.scaling.type"))?;
-    let factor = match keys.float("rope.scaling.factor")? {
+    let factor = match keys.positive_or_off("rope.scaling.factor")? {
         Some(factor) => Some(factor),
-        None => keys.float("rope.scale_linear")?,
+        None => keys.positive_or_off("rope.scale_linear")?,
     };
     match (kind, factor) {
         (Some("none"), _) | (None, None) => Ok(1.0),
-        (Some("linear") | None, Some(factor)) if factor > 0.0 => Ok(factor),
+        (Some("linear") | None, Some(factor)) => Ok(factor),
         (kind, factor) => Err(keys.unsupported(format!(
             "rope scaling `{}` with factor {} is not supported (none, linear, and llama3 by `rope_freqs.weight` are)",
             kind.unwrap_or("linear"),
@@ -284,8 +290,9 @@ fn rope_divisors(file: &File, rope_dims: usize) -> Result<Option<Vec<f32>>, Erro
     }
 }
 
-/// Which layers see only the window: all but every `period`-th, or as the file lists them.
-fn windowed_layers(keys: &Keys, window: Option<usize>, layers: usize, period: usize) -> Result<Vec<bool>, Error> {
+/// Which layers see only the window: as the file lists them, or all but every `period`-th; 0 stands for
+/// "all" and 1 for "none", as in llama.cpp.
+fn windowed_layers(keys: &Keys, window: Option<usize>, layers: usize, period: u64) -> Result<Vec<bool>, Error> {
     if window.is_none() {
         return Ok(vec![false; layers]);
     }
@@ -294,8 +301,8 @@ fn windowed_layers(keys: &Keys, window: Option<usize>, layers: usize, period: us
         Some(Value::Array(Array::Bool(pattern))) if pattern.len() == layers => Ok(pattern.clone()),
         Some(Value::Array(_)) => Err(keys.file.key_error(&key, format!("is not an array of {layers} booleans")).into()),
         _ => {
-            let period = keys.size("attention.sliding_window_pattern")?.unwrap_or(period);
-            Ok((0..layers).map(|layer| period == 1 || layer % period != period - 1).collect())
+            let period = keys.file.u64(&key)?.unwrap_or(period);
+            Ok((0..layers as u64).map(|layer| period == 0 || layer % period < period - 1).collect())
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Config, Error};
 use crate::gguf::{File, Tensor};
 use crate::kernel::Matrix;
-use crate::quant::{Format, dequantize};
+use crate::quant::{Format, absmean, dequantize, ternary_codes};
 use std::collections::HashSet;
 
 /// All weights. Shapes are `[rows, cols]`.
@@ -194,12 +194,17 @@ impl Loader<'_> {
     /// code × scale, or the master weights, which are quantised as in training (absmean).
     fn bit_linear(&self, tensor: &Tensor) -> Result<Matrix, Error> {
         let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
-        let values = self.values(tensor);
+        let mut values = self.values(tensor);
         if let Some(i) = values.iter().position(|w| !w.is_finite()) {
             let what = format!("has {} at row {}, column {}", values[i], i / cols, i % cols);
             return Err(self.file.tensor_error(&tensor.name, what).into());
         }
-        let (codes, scale) = ternary_codes(&values).unwrap_or_else(|| absmean_codes(&values));
+        let codes = ternary_codes(&values).or_else(|| {
+            absmean(&mut values);
+            ternary_codes(&values)
+        });
+        let (codes, scale) =
+            codes.ok_or_else(|| self.file.tensor_error(&tensor.name, "cannot be rounded to ternary"))?;
         Ok(Matrix::ternary(&codes, rows, cols, scale))
     }
 
@@ -212,44 +217,5 @@ impl Loader<'_> {
                 what: format!("tensor `{}` has no place in a `{}` network", t.name, self.config.arch),
             }),
         }
-    }
-}
-
-/// Codes and scale of values that all are −s, 0 or s for one s; `None` for any others.
-pub(crate) fn ternary_codes(values: &[f32]) -> Option<(Vec<i8>, f32)> {
-    let scale = values.iter().fold(0.0f32, |a, w| a.max(w.abs()));
-    let code = |w: &f32| match *w {
-        0.0 => Some(0),
-        w if w == scale => Some(1),
-        w if w == -scale => Some(-1),
-        _ => None,
-    };
-    Some((values.iter().map(code).collect::<Option<_>>()?, scale))
-}
-
-/// `round(w / mean|w|)` clamped to −1..=1, and the scale `mean|w|` (arXiv 2402.17764, equations 1 to 3; computed
-/// as Hugging Face's `WeightQuant` does, with the mean at least 1e-5).
-pub(crate) fn absmean_codes(values: &[f32]) -> (Vec<i8>, f32) {
-    let mean = values.iter().map(|w| f64::from(w.abs())).sum::<f64>() / values.len() as f64;
-    let scale = 1.0 / (mean as f32).max(1e-5);
-    let codes = values.iter().map(|w| (w * scale).round_ties_even().clamp(-1.0, 1.0) as i8).collect();
-    (codes, 1.0 / scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_of_one_magnitude_are_ternary() {
-        assert_eq!(ternary_codes(&[0.5, 0.0, -0.5]), Some((vec![1, 0, -1], 0.5)));
-        assert_eq!(ternary_codes(&[0.5, 0.25, -0.5]), None);
-        assert_eq!(ternary_codes(&[0.0, -0.0]), Some((vec![0, 0], 0.0)));
-    }
-
-    #[test]
-    fn master_weights_are_quantised_by_their_mean() {
-        let (codes, scale) = absmean_codes(&[1.0, -0.2, 0.3, -0.5]);
-        assert_eq!((codes, scale), (vec![1, 0, 1, -1], 0.5));
     }
 }

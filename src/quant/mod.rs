@@ -9,8 +9,11 @@ pub mod k;
 pub mod q2_0;
 pub mod q4_0;
 pub mod q8_0;
+mod ternary;
 pub mod tq1_0;
 pub mod tq2_0;
+
+pub use ternary::{absmean, ternary_codes};
 
 #[cfg(test)]
 mod tests;

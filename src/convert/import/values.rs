@@ -3,7 +3,7 @@
 use super::Error;
 use super::folder::Source;
 use super::plan::{Origin, Planned, RowOrder};
-use crate::quant::{Format, quantize};
+use crate::quant::{Format, absmean, quantize};
 use half::{bf16, f16};
 use safetensors::Dtype;
 
@@ -120,14 +120,6 @@ fn unpack_row(
     Ok(())
 }
 
-/// Master weights to code × scale, as `WeightQuant` of transformers computes it in f32 (arXiv 2402.17764).
-fn absmean(values: &mut [f32]) {
-    let mean = values.iter().map(|w| f64::from(w.abs())).sum::<f64>() / values.len() as f64;
-    let inverse = 1.0 / (mean as f32).max(1e-5);
-    let scale = 1.0 / inverse;
-    values.iter_mut().for_each(|w| *w = (*w * inverse).round_ties_even().clamp(-1.0, 1.0) * scale);
-}
-
 /// A value that does not fit would become infinite.
 fn check_range(source: &Source, values: &[f32], format: Format) -> Result<(), Error> {
     let largest = match format {
@@ -175,12 +167,5 @@ mod tests {
         };
         let error = unpack_row(&source, 1, 4, 2, 1.0, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("`w` has the code 3 at row 1, column 1"), "{error}");
-    }
-
-    #[test]
-    fn master_weights_become_codes_times_their_mean() {
-        let mut values = [1.0, -0.2, 0.3, -0.5];
-        absmean(&mut values);
-        assert_eq!(values, [0.5, 0.0, 0.5, -0.5]);
     }
 }

@@ -48,6 +48,11 @@ pub(super) fn choose(file: &File, options: &Options) -> Result<Vec<Choice>, Erro
     if number("expert_count")?.is_some_and(|n| n > 0) {
         return Err(error("mixtures of experts are not supported".into()));
     }
+    if arch.starts_with("bitnet") && !options.target.is_ternary() {
+        return Err(error(format!(
+            "the linear layers of `{arch}` are ternary: TQ1_0, TQ2_0 and I2_S hold them, nothing else"
+        )));
+    }
     if file.tensors().is_empty() {
         return Err(error("there are no tensors to quantise, only a vocabulary".into()));
     }

@@ -2,10 +2,7 @@
 
 use super::{Error, Options, Ternarize, rows};
 use crate::gguf::{File, Tensor};
-use crate::quant::{Format, quantize};
-
-/// Smallest scale of absmean rounding, as in the BitNet reference code.
-const MIN_SCALE: f32 = 1e-5;
+use crate::quant::{Format, absmean, quantize};
 
 /// The tensor in a ternary format.
 pub(super) fn pack(file: &File, tensor: &Tensor, to: Format, options: &Options) -> Result<Vec<u8>, Error> {
@@ -33,13 +30,4 @@ fn not_ternary(values: &[f32]) -> Option<(f32, f32)> {
     let first = values.iter().copied().find(|&v| v != 0.0)?;
     let other = values.iter().copied().find(|&v| v != 0.0 && v.abs() != first.abs())?;
     Some((first, other))
-}
-
-/// Rounds to −s, 0, s with s = mean|w|.
-fn absmean(values: &mut [f32]) {
-    let sum: f64 = values.iter().map(|v| f64::from(v.abs())).sum();
-    let scale = ((sum / values.len() as f64) as f32).max(MIN_SCALE);
-    for v in values {
-        *v = (*v / scale).round_ties_even().clamp(-1.0, 1.0) * scale;
-    }
 }
