@@ -1,9 +1,12 @@
 //! Logits against other people's answers: transformers on tiny checkpoints of the true architectures, a float64
 //! computation of the same integer arithmetic, and the demo base's own reference values.
 
+#[path = "golden_cases/expected.rs"]
+mod expected;
 mod golden_cases;
 
-use golden_cases::{CASES, Expected, argmax, difference, import_case};
+use expected::{CASES, Expected, argmax, difference};
+use golden_cases::import_case;
 use locollm::convert::import::{Floats, Options};
 use locollm::gguf::File;
 use locollm::kernel::Compute;
@@ -58,7 +61,10 @@ fn compare_layers(case: &str, kind: &str, model: &Model, compute: &Compute, expe
     for (name, values) in hidden(model, compute, ids) {
         let expected = expected.get(&format!("{kind}.{name}")).unwrap_or_else(|| panic!("{case}: no {kind}.{name}"));
         let off = difference(&values, &expected.values);
-        assert!(off <= TOLERANCE, "{case}: the residual stream is first off at `{name}`: {off:.1e} of its largest value");
+        assert!(
+            off <= TOLERANCE,
+            "{case}: the residual stream is first off at `{name}`: {off:.1e} of its largest value"
+        );
     }
 }
 
@@ -99,7 +105,10 @@ fn ternary_logits_equal_exact_arithmetic() {
             let off = difference(&logits(&model, &compute, &ids), &expected.floats(&format!("exact.{sequence}")));
             let margin = expected.floats(&format!("margin.{sequence}"))[0];
             println!("{case}, sequence {sequence}: {off:.1e}, margin {margin:.1e}");
-            assert!(off <= TOLERANCE, "{case}, sequence {sequence}: off by {off:.1e}; nearest rounding tie {margin:.1e}");
+            assert!(
+                off <= TOLERANCE,
+                "{case}, sequence {sequence}: off by {off:.1e}; nearest rounding tie {margin:.1e}"
+            );
         }
     }
 }
@@ -203,7 +212,8 @@ fn tokens_that_cannot_be_scored_are_refused() {
     let model = load("llama-untied", Floats::Auto);
     let compute = compute();
     let mut scorer = Scorer::new(&model, &compute, KvFormat::F32, 32);
-    let mut run = |ids: &[Token]| scorer.each(ids, |_| true, |_, _| Ok::<(), score::Error>(())).unwrap_err().to_string();
+    let mut run =
+        |ids: &[Token]| scorer.each(ids, |_| true, |_, _| Ok::<(), score::Error>(())).unwrap_err().to_string();
     assert_eq!(run(&[]), "there are no tokens");
     assert_eq!(run(&[1, 131]), "token 131 at position 1 is not in the vocabulary of 131");
     assert_eq!(run(&[1; 33]), "33 tokens do not fit in 32 positions");
@@ -229,6 +239,8 @@ mod demo {
         prompt[key].as_array().unwrap().iter().map(|t| t.as_u64().unwrap() as Token).collect()
     }
 
+    /// One int8 rounding tie moves the logits by some 1e-3 of the largest. So the golden file has the exact logits for all
+    /// ways of rounding the activations that lie within f32 rounding of a tie, and one of them must be met.
     #[test]
     fn hidden_states_and_logits_equal_the_reference() {
         let (model, compute) = (model(), compute());
@@ -240,14 +252,19 @@ mod demo {
         assert_eq!(taps.len(), streams.shape[0]);
         for ((name, values), expected) in taps.iter().zip(streams.values.chunks_exact(size)) {
             let off = difference(values, expected);
-            assert!(off <= 1e-5, "the residual stream is first off at `{name}`: {off:.1e}");
+            assert!(off <= TOLERANCE, "the residual stream is first off at `{name}`: {off:.1e}");
         }
         for prompt in [0, 3, 6, 7, 30] {
             let got = logits(&model, &compute, &ids(&prompts[prompt], "prompt_ids"));
             let last = &got[got.len() - model.config.vocab..];
             let off = difference(last, &expected.floats(&format!("logits.{prompt}")));
-            println!("prompt {prompt}: {off:.1e}");
-            assert!(off <= 1e-5, "prompt {prompt}: off by {off:.1e} of the largest logit");
+
+            let exact = expected.get(&format!("exact.{prompt}")).unwrap();
+            let sample: Vec<f32> = last.iter().step_by(last.len() / exact.shape[1]).copied().collect();
+            let variants = exact.values.chunks_exact(exact.shape[1]).map(|variant| difference(&sample, variant));
+            let nearest = variants.fold(f64::INFINITY, f64::min);
+            println!("prompt {prompt}: {off:.1e} from the training program, {nearest:.1e} from exact arithmetic");
+            assert!(nearest <= TOLERANCE, "prompt {prompt}: off by {nearest:.1e} however near ties are rounded");
         }
     }
 
@@ -276,8 +293,7 @@ fn stories260k_tells_the_published_story() {
     let tokenizer = locollm::text::Tokenizer::from_gguf(&file).unwrap();
     let bos = tokenizer.bos().unwrap();
     let story = tokenizer.decode(&decode(&model, &compute(), &[bos], 60), false);
-    let published =
-        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
+    let published = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
     assert!(story.trim_start().starts_with(published), "{story}");
 }
 

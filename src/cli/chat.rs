@@ -190,7 +190,8 @@ fn scripted(chat: &mut Chat) -> anyhow::Result<()> {
 /// Lines from a person.
 fn in_terminal(chat: &mut Chat) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut editor = DefaultEditor::with_config(Config::builder().max_history_size(1000)?.auto_add_history(true).build())?;
+    let mut editor =
+        DefaultEditor::with_config(Config::builder().max_history_size(1000)?.auto_add_history(true).build())?;
     let history = history_file();
     if let Some(path) = &history {
         // Nothing to load the first time.

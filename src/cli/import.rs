@@ -26,9 +26,8 @@ pub(crate) struct Command {
 
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
-            "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}",
-        )?);
+        let bar = ProgressBar::new(0)
+            .with_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?);
         let options = Options { floats: self.format, name: self.name };
         let report = import(&self.dir, &self.out, &options, &mut |Progress { tensor, done, total }| {
             bar.set_length(total);

@@ -66,18 +66,22 @@ impl Command {
 
         let mut scorer = Scorer::new(&model, &compute, self.kv, ids.len());
         let mut values = Vec::new();
-        scorer.each(&ids, |p| positions.contains(&p), |position, logits| {
-            values.clear();
-            values.extend_from_slice(logits);
-            if self.log_probs {
-                log_softmax(&mut values);
-            }
-            for (row, _) in positions.iter().enumerate().filter(|&(_, &p)| p == position) {
-                argmax[row] = best(logits);
-                writer.row(row, &values)?;
-            }
-            Ok::<(), Stop>(())
-        })?;
+        scorer.each(
+            &ids,
+            |p| positions.contains(&p),
+            |position, logits| {
+                values.clear();
+                values.extend_from_slice(logits);
+                if self.log_probs {
+                    log_softmax(&mut values);
+                }
+                for (row, _) in positions.iter().enumerate().filter(|&(_, &p)| p == position) {
+                    argmax[row] = best(logits);
+                    writer.row(row, &values)?;
+                }
+                Ok::<(), Stop>(())
+            },
+        )?;
         writer.finish().with_context(io)?;
 
         let shape = [positions.len(), model.config.vocab];

@@ -66,7 +66,8 @@ struct Report {
 
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
-        let text = std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        let text =
+            std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         let file = base::open(self.base.model.as_deref())?;
         let model = Model::load(&file)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;

@@ -4,7 +4,7 @@ use super::Base;
 use crate::engine;
 use crate::serve::{self, Grace, LoadedBase, Service, lan_addresses, qr_code};
 use anyhow::Context;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,15 +39,21 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // The port first: loading takes a while, and in vain if the port is taken.
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            // These read long texts into tokens; more of them would only take the cores from the engine.
+            .max_blocking_threads(2)
+            .enable_all()
+            .build()?;
         let host = if self.lan { Ipv4Addr::UNSPECIFIED.into() } else { self.host };
         let listener = runtime.block_on(bind(SocketAddr::new(host, self.port)))?;
         let address = listener.local_addr().context("the socket has no address")?;
 
-        let mut options = engine::Options::default();
-        options.context = self.context;
-        options.max_sequences = self.together;
-        options.max_waiting = self.waiting;
+        let options = engine::Options {
+            context: self.context,
+            max_sequences: self.together,
+            max_waiting: self.waiting,
+            ..engine::Options::default()
+        };
         eprintln!("loading {} …", self.base.model.as_deref().unwrap_or("the demo base"));
         let base = self.base.load(options)?;
         announce(&base, self.together, address).context("standard output")?;
@@ -117,8 +123,16 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
     if let Err(why) = &base.template {
         writeln!(out, "           It cannot chat ({why}); it continues texts.")?;
     }
-    writeln!(out, "  context  {} tokens, {together} answers at a time", base.engine.context())?;
-    writeln!(out, "  kernels  {}, {} threads; loaded in {:.1} s", facts.isa, facts.threads, facts.load_time.as_secs_f64())?;
+    let (context, trained) = (base.engine.context(), facts.trained_context);
+    let of = if context < trained { format!(" of {trained} (--context raises it)") } else { String::new() };
+    writeln!(out, "  context  {context}{of} tokens, {together} answers at a time")?;
+    writeln!(
+        out,
+        "  kernels  {}, {} threads; loaded in {:.1} s",
+        facts.isa,
+        facts.threads,
+        facts.load_time.as_secs_f64()
+    )?;
     let reachable = reachable(address);
     let (first, others) = reachable.split_first().unwrap_or((&address, &[]));
     writeln!(out, "  open     http://{first}/")?;
@@ -126,8 +140,10 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
         writeln!(out, "           http://{other}/")?;
     }
     if first.ip().is_loopback() {
-        writeln!(out, "           Only from this machine; --lan lets the local network in.")?;
-    } else if std::io::stdout().is_terminal()
+        writeln!(out, "           Only from this machine; phones in the room can join with --lan.")?;
+    }
+    // A journal has no camera in front of it.
+    if std::env::var_os("JOURNAL_STREAM").is_none()
         && let Some(code) = qr_code(&format!("http://{first}/"))
     {
         writeln!(out, "\n{code}")?;

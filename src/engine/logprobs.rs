@@ -4,7 +4,7 @@
 //! token order with [`libm`] functions, so every machine gives the same bits.
 
 use super::Scored;
-use super::sample::peak;
+use super::sample::{best_of, peak};
 use crate::text::Token;
 
 /// What turns one row's logits into log-probabilities. The two parts of ln Σ exp(logit) stay apart: their sum
@@ -37,20 +37,9 @@ impl LogSoftmax {
 /// `token` with its log-probability in `logits` (`[vocab]`) and the `n` best alternatives. `None` if no logit is finite.
 pub(super) fn score(logits: &[f32], token: Token, n: usize) -> Option<Scored> {
     let softmax = LogSoftmax::new(logits)?;
-    let mut top: Vec<(Token, f32)> = Vec::with_capacity(n.min(logits.len()));
-    for (id, &logit) in (0..).zip(logits) {
-        if n == 0 {
-            break;
-        }
-        if !logit.is_finite() || (top.len() == n && top[n - 1].1 >= logit) {
-            continue;
-        }
-        top.truncate(n - 1);
-        top.insert(top.partition_point(|&(_, better)| better >= logit), (id, logit));
-    }
-    for (_, value) in &mut top {
-        *value = softmax.of(*value);
-    }
+    let mut best = Vec::new();
+    best_of(logits, n, &mut best);
+    let top = best.iter().map(|c| (c.id, softmax.of(c.logit))).collect();
     Some(Scored { token, logprob: Some(softmax.of(logits[token as usize])), top })
 }
 
@@ -84,6 +73,17 @@ mod tests {
         let scored = score(&[1.0, 3.0, 2.0, 3.0, 1.0], 3, 4).unwrap();
         assert_eq!(scored.top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 3, 2, 0]);
         assert_eq!(scored.logprob.unwrap().to_bits(), scored.top[1].1.to_bits());
+    }
+
+    #[test]
+    fn any_number_of_alternatives_equals_a_full_sort() {
+        let logits: Vec<f32> = (0..300u64).map(|i| (i * i * 37 % 101) as f32 - 50.0).collect();
+        let mut sorted: Vec<Token> = (0..300).collect();
+        sorted.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+        for n in [1, 2, 3, 50, 149, 150, 151, 299, 300] {
+            let top = score(&logits, 0, n).unwrap().top;
+            assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), sorted[..n], "{n} of 300");
+        }
     }
 
     #[test]

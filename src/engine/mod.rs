@@ -12,7 +12,7 @@ mod stop;
 mod worker;
 
 use crate::kernel::{Activations, Compute};
-use crate::model::{KvCache, KvFormat, Model, State};
+use crate::model::{Config, KvCache, KvFormat, Model, State};
 use crate::text::{Token, Tokenizer};
 use scheduler::Limits;
 use sequence::Sequence;
@@ -193,18 +193,36 @@ pub enum Event {
 /// Sizes the engine is built with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Longest sequence; the model's own limit if `None`.
+    /// Longest sequence; the model's own limit, or what [`Options::USUAL_KV_BYTES`] hold, if `None`.
     pub context: Option<usize>,
     /// Sequences decoded together.
     pub max_sequences: usize,
-    /// Most tokens per step: what prompts are cut into.
+    /// Most prompt tokens per step: prompts are cut into such pieces. Each running sequence has at least one token.
     pub max_step_tokens: usize,
     /// Requests that may wait before [`Error::Busy`].
     pub max_waiting: usize,
-    /// Memory for keys and values.
-    pub kv_bytes: usize,
+    /// Memory for keys and values; if `None`, [`Options::USUAL_KV_BYTES`] or what one sequence of the asked-for
+    /// context takes, whichever is more.
+    pub kv_bytes: Option<usize>,
     /// Their number format.
     pub kv_format: KvFormat,
+}
+
+impl Options {
+    /// Memory for keys and values where nobody says: a sequence and a half of BitNet 2B4T at its longest (4,096 tokens).
+    pub const USUAL_KV_BYTES: usize = 512 << 20;
+
+    /// KV blocks and the longest sequence for a model.
+    fn sizes(&self, config: &Config) -> (usize, usize) {
+        let block_bytes = KvCache::block_bytes(config, self.kv_format);
+        let wanted = self.context.unwrap_or(config.context).clamp(1, config.context);
+        let asked_for = self.context.map_or(0, |_| wanted.div_ceil(KvCache::BLOCK) * block_bytes);
+        let bytes = self.kv_bytes.unwrap_or(Self::USUAL_KV_BYTES.max(asked_for));
+        // More than all sequences and as many reusable prefixes would never be used.
+        let useful = 2 * self.max_sequences.max(1) * (wanted.div_ceil(KvCache::BLOCK) + 1);
+        let blocks = (bytes / block_bytes).clamp(1, useful);
+        (blocks, wanted.min(blocks * KvCache::BLOCK))
+    }
 }
 
 impl Default for Options {
@@ -214,7 +232,7 @@ impl Default for Options {
             max_sequences: 8,
             max_step_tokens: 128,
             max_waiting: 64,
-            kv_bytes: 256 << 20,
+            kv_bytes: None,
             kv_format: KvFormat::F16,
         }
     }
@@ -302,21 +320,19 @@ struct Handle {
 pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
 impl Engine {
-    /// Starts the engine's thread. Sizes that are zero count as one. A context that does not fit into
-    /// [`Options::kv_bytes`] is cut, with a warning.
+    /// Starts the engine's thread. Sizes that are zero count as one. A context that was asked for
+    /// and that the model or [`Options::kv_bytes`] do not have is cut, with a warning.
     ///
     /// # Panics
     /// If the operating system gives no thread.
     pub fn start(model: Arc<Model>, tokenizer: Arc<Tokenizer>, compute: Compute, options: Options) -> Engine {
         let config = &model.config;
         let limits = Limits { sequences: options.max_sequences.max(1), prompt_tokens: options.max_step_tokens.max(1) };
-        let blocks = (options.kv_bytes / KvCache::block_bytes(config, options.kv_format)).max(1);
-        let wanted = options.context.unwrap_or(config.context).clamp(1, config.context);
-        let context = wanted.min(blocks.saturating_mul(KvCache::BLOCK));
-        if context < wanted {
+        let (blocks, context) = options.sizes(config);
+        if options.context.is_some_and(|wanted| context < wanted) {
             log::warn!(
-                "the context is cut from {wanted} to {context} tokens: more do not fit into {} bytes",
-                options.kv_bytes
+                "the context is cut to {context} tokens: the base was made for {}, memory may hold less",
+                config.context
             );
         }
         let state = State::new(config, limits.step_tokens());

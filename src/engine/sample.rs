@@ -28,16 +28,39 @@ pub(super) fn peak(logits: &[f32]) -> Option<(Token, f32)> {
 
 /// A token that may still be chosen.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: Token,
-    logit: f32,
+pub(super) struct Candidate {
+    pub(super) id: Token,
+    /// Always finite.
+    pub(super) logit: f32,
     /// exp((logit − max) / temperature): the probability but for a common factor; at most 1.
     weight: f32,
 }
 
 /// Most likely first, lowest id first among equals.
 fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
-    b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
+    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.id.cmp(&b.id))
+}
+
+/// Fills `best` with the `n` tokens of the largest finite logits, by rank. One pass over the vocabulary, for any `n`:
+/// whenever 2n tokens have come together, the better half stays.
+pub(super) fn best_of(logits: &[f32], n: usize, best: &mut Vec<Candidate>) {
+    best.clear();
+    if n == 0 {
+        return;
+    }
+    // A later token must exceed this: among equals the lower id ranks first.
+    let mut bar = f32::NEG_INFINITY;
+    for (id, &logit) in (0..).zip(logits) {
+        if logit > bar && logit < f32::INFINITY {
+            best.push(Candidate { id, logit, weight: 0.0 });
+            if best.len() == n.saturating_mul(2) {
+                bar = best.select_nth_unstable_by(n - 1, by_rank).1.logit;
+                best.truncate(n);
+            }
+        }
+    }
+    best.sort_unstable_by(by_rank);
+    best.truncate(n);
 }
 
 /// Buffers that all samplers of an engine share. Nothing in them outlives one choice.
@@ -142,20 +165,16 @@ impl Sampler {
         }
     }
 
-    /// All tokens with a finite logit, in token order.
+    /// The tokens with a finite logit in token order, or the top k of them by rank, with their weights.
     fn weigh(&self, logits: &[f32], candidates: &mut Vec<Candidate>) -> Option<()> {
         let (_, max) = peak(logits)?;
-        candidates.clear();
-        candidates.extend((0..).zip(logits).filter(|(_, logit)| logit.is_finite()).map(|(id, &logit)| Candidate {
-            id,
-            logit,
-            weight: 0.0,
-        }));
         let k = self.how.top_k;
-        if k > 0 && k < candidates.len() {
-            candidates.select_nth_unstable_by(k - 1, by_rank);
-            candidates.truncate(k);
-            candidates.sort_unstable_by(by_rank);
+        if 0 < k && k < logits.len() {
+            best_of(logits, k, candidates);
+        } else {
+            candidates.clear();
+            let finite = (0..).zip(logits).filter(|(_, logit)| logit.is_finite());
+            candidates.extend(finite.map(|(id, &logit)| Candidate { id, logit, weight: 0.0 }));
         }
         for c in candidates {
             c.weight = libm::expf((c.logit - max) / self.how.temperature);

@@ -138,7 +138,7 @@ impl Sequence {
         let next = position + 1;
         let done = if next < self.prompt { self.score(next, logits) } else { self.choose(logits, text, scratch) };
         if done.is_none() {
-            log::error!("no token can follow after {next} tokens: no logit is finite, or all tokens are banned");
+            log::warn!("no token can follow after {next} tokens: no logit is finite, or all tokens are banned");
             self.finish = Some(Finish::Failed);
         }
     }

@@ -11,6 +11,7 @@
 //! a broken activation stays visible instead of turning into some number.
 
 use super::isa::{Kernel, Kernels, Task};
+use super::output::Chunks;
 use super::pool::Pool;
 
 /// Rows of int8 values are padded with zeros to a multiple of this.
@@ -102,6 +103,7 @@ impl Activations {
 }
 
 impl Quantised {
+    #[inline(always)]
     pub(super) fn row(&self, t: usize) -> Row<'_> {
         Row {
             q: &self.q[t * self.stride..][..self.stride],
@@ -124,24 +126,21 @@ impl Quantised {
         if n == 0 || cols == 0 {
             return;
         }
-        // Rows are independent; each task borrows its own part of the three buffers.
-        let rows = x
-            .chunks_exact(cols)
-            .zip(self.q.chunks_exact_mut(self.stride))
-            .zip(self.scale.chunks_exact_mut(self.groups))
-            .zip(self.sums.chunks_exact_mut(self.stride / 16))
-            .map(|(((x, q), scale), sums)| QuantiseRow { form, x, q, scale, sums });
-        if n < 4 || n * cols < 1 << 16 {
-            rows.for_each(|row| kernels.run(row));
+        let q = Chunks::new(&mut self.q, self.stride);
+        let scale = Chunks::new(&mut self.scale, self.groups);
+        let sums = Chunks::new(&mut self.sums, self.stride / 16);
+        let row = |t: usize| {
+            let x = &x[t * cols..][..cols];
+            // SAFETY: each t comes once, in either branch below.
+            #[allow(unsafe_code)]
+            let (q, scale, sums) = unsafe { (q.get(t), scale.get(t), sums.get(t)) };
+            kernels.run(QuantiseRow { form, x, q, scale, sums });
+        };
+        // A few rows take a few microseconds, about what it takes to wake a thread.
+        if n * cols < 1 << 14 {
+            (0..n).for_each(row);
         } else {
-            // A batch: this allocates a list, once per layer input and not per token.
-            let rows: Vec<_> = rows.map(|row| std::sync::Mutex::new(Some(row))).collect();
-            pool.for_each(n, &|t| {
-                let row = rows[t].lock().ok().and_then(|mut row| row.take());
-                if let Some(row) = row {
-                    kernels.run(row);
-                }
-            });
+            pool.for_each(n, &row);
         }
     }
 }

@@ -13,12 +13,15 @@
 //! columns, starting from 0: one defined result, whatever the instruction set or the order of rows.
 
 use super::activations::{Form, Quantised, Row};
-use super::isa::{Codes, Kernel, Task};
+use super::isa::{Codes, Kernel, Panel, Task};
 use super::output::Output;
-use super::ternary::{unpack_tq1_0, unpack_tq2_0};
+use super::ternary::{GROUP, unpack_tq1_0};
 use crate::gguf::Bytes;
 use crate::quant::{self, Format};
 use std::ops::Range;
+
+/// From how many tokens on superblocks are interleaved before they are multiplied.
+const PANEL_TOKENS: usize = 4;
 
 /// A matrix in a block format.
 #[derive(Debug)]
@@ -59,6 +62,7 @@ impl Blocks {
         }
     }
 
+    #[inline]
     fn row_bytes(&self, r: usize) -> &[u8] {
         let len = self.bytes.len() / self.rows;
         &self.bytes[r * len..][..len]
@@ -101,15 +105,85 @@ impl Task for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     fn superblocks<K: Kernel, F: Superblock>(&self, kernel: K) {
+        if self.y.tokens() >= PANEL_TOKENS {
+            for first in self.rows.clone().step_by(GROUP) {
+                self.panels::<K, F>(kernel, first..self.rows.end.min(first + GROUP));
+            }
+            return;
+        }
         self.tiles(
             #[inline(always)]
             |r, t, tokens| match tokens {
-                8 => self.superblock_tile::<K, F, 8>(kernel, r, t),
-                4 => self.superblock_tile::<K, F, 4>(kernel, r, t),
+                8 | 4 => unreachable!("that many tokens go by panels"),
                 2 => self.superblock_tile::<K, F, 2>(kernel, r, t),
                 _ => self.superblock_tile::<K, F, 1>(kernel, r, t),
             },
         );
+    }
+
+    /// Up to 16 rows with all tokens: each superblock is unpacked once into a panel whose lanes are rows.
+    #[inline(always)]
+    fn panels<K: Kernel, F: Superblock>(&self, kernel: K, rows: Range<usize>) {
+        let mut panel = Panel { codes: [[0; 64]; 64], scales: [[0; 32]; 16], offsets: [[0; 32]; 8] };
+        let mut codes = Codes([0; 256]);
+        for t in 0..self.y.tokens() {
+            self.y.write(t, rows.start, &[0.0; GROUP][..rows.len()]);
+        }
+        for b in 0..self.weights.cols / 256 {
+            let (mut d, mut dmin) = ([0f32; GROUP], [0f32; GROUP]);
+            for (i, r) in rows.clone().enumerate() {
+                let block = &self.weights.row_bytes(r)[b * F::BYTES..][..F::BYTES];
+                let w = F::unpack(kernel, block, &mut codes);
+                (d[i], dmin[i]) = (w.d, w.dmin.unwrap_or(0.0));
+                for (panel, codes) in panel.codes.iter_mut().zip(codes.0.as_chunks::<4>().0) {
+                    panel.as_chunks_mut::<4>().0[i] = *codes;
+                }
+                for j in 0..16 {
+                    panel.scales[j].as_chunks_mut::<2>().0[i] = [w.scales[j]; 2];
+                    panel.offsets[j / 2][2 * i + j % 2] = w.offsets[j];
+                }
+            }
+            let block = PanelBlock { b, d, dmin: F::OWN_OFFSETS.then_some(dmin) };
+            let mut t = 0;
+            while t < self.y.tokens() {
+                t += match self.y.tokens() - t {
+                    8.. => self.panel_tile::<K, 8>(kernel, &panel, &block, &rows, t),
+                    4.. => self.panel_tile::<K, 4>(kernel, &panel, &block, &rows, t),
+                    2.. => self.panel_tile::<K, 2>(kernel, &panel, &block, &rows, t),
+                    _ => self.panel_tile::<K, 1>(kernel, &panel, &block, &rows, t),
+                };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn panel_tile<K: Kernel, const T: usize>(
+        &self,
+        kernel: K,
+        panel: &Panel,
+        block: &PanelBlock,
+        rows: &Range<usize>,
+        t: usize,
+    ) -> usize {
+        let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
+        let q = std::array::from_fn(|i| &x[i].q.as_chunks::<256>().0[block.b]);
+        let sums = std::array::from_fn(|i| &x[i].sums.as_chunks::<16>().0[block.b]);
+        let out = kernel.panel::<T>(panel, q, sums);
+        for (i, out) in out.iter().enumerate() {
+            let dx = x[i].scale[block.b];
+            let terms: [f32; GROUP] = match &block.dmin {
+                Some(dmin) => std::array::from_fn(
+                    #[inline(always)]
+                    |r| (block.d[r] * dx) * out.scaled[r] as f32 - (dmin[r] * dx) * out.offset[r] as f32,
+                ),
+                None => std::array::from_fn(
+                    #[inline(always)]
+                    |r| (block.d[r] * dx) * (out.scaled[r] - out.offset[r]) as f32,
+                ),
+            };
+            self.y.add(t + i, rows.start, &terms[..rows.len()]);
+        }
+        T
     }
 
     #[inline(always)]
@@ -147,16 +221,13 @@ impl Product<'_> {
     fn superblock_tile<K: Kernel, F: Superblock, const T: usize>(&self, kernel: K, r: usize, t: usize) {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
+        let mut codes = Codes([0; 256]);
         for (b, block) in self.weights.row_bytes(r).chunks_exact(F::BYTES).enumerate() {
-            let mut codes = Codes([0; 256]);
             let w = F::unpack(kernel, block, &mut codes);
             for (x, y) in x.iter().zip(&mut y) {
                 let (q, sums, dx) = (&x.q.as_chunks::<256>().0[b], &x.sums.as_chunks::<16>().0[b], x.scale[b]);
                 let i = kernel.dot_scaled(&codes, &w.scales, q);
-                let mut o = 0i32;
-                for j in 0..16 {
-                    o += i32::from(w.offsets[j]) * i32::from(sums[j]);
-                }
+                let o: i32 = w.offsets.iter().zip(sums).map(|(&o, &sum)| i32::from(o) * i32::from(sum)).sum();
                 *y += match w.dmin {
                     Some(dmin) => (w.d * dx) * i as f32 - (dmin * dx) * o as f32,
                     None => (w.d * dx) * (i - o) as f32,
@@ -173,9 +244,9 @@ impl Product<'_> {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
         let row = self.weights.row_bytes(r);
-        // Up to 256 values at a time; the last chunk of a row may be shorter.
+        let mut codes = Codes([0; 256]);
+        // Up to 256 values at a time. The last chunk of a row may be shorter: what its codes lack is not counted.
         for (b, chunk) in row.chunks(256 / F::LEN * F::BYTES).enumerate() {
-            let mut codes = Codes([0; 256]);
             let mut d = [0f32; 8];
             for (block, (codes, d)) in
                 chunk.chunks_exact(F::BYTES).zip(codes.0.chunks_exact_mut(F::LEN).zip(d.chunks_exact_mut(F::LEN / 32)))
@@ -198,6 +269,15 @@ impl Product<'_> {
     }
 }
 
+/// The float scales of a panel.
+struct PanelBlock {
+    /// Which superblock of the rows.
+    b: usize,
+    d: [f32; GROUP],
+    /// Where the format scales its offsets apart.
+    dmin: Option<[f32; GROUP]>,
+}
+
 /// What a superblock holds beside its codes.
 struct Scales {
     d: f32,
@@ -211,6 +291,8 @@ struct Scales {
 /// A format of 256 values with integer scales inside.
 trait Superblock {
     const BYTES: usize;
+    /// Whether [`Scales::dmin`] is there.
+    const OWN_OFFSETS: bool;
     /// Fills `codes` with 0..=63.
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales;
 }
@@ -228,18 +310,37 @@ fn half_at<K: Kernel>(kernel: K, block: &[u8], at: usize) -> f32 {
     kernel.half(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
+// Small fields are unpacked eight bytes at a time in u64 words: compilers turn this into vector code where they have
+// trouble with loops over bytes. Fields do not reach into the next byte once they are masked.
+const LOW_1: u64 = 0x0101_0101_0101_0101;
+const LOW_2: u64 = 0x0303_0303_0303_0303;
+const LOW_4: u64 = 0x0f0f_0f0f_0f0f_0f0f;
+
+#[inline(always)]
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let words = bytes.as_chunks::<8>().0;
+    std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+}
+
+/// Writes 32 codes from `at` on.
+#[inline(always)]
+fn put(codes: &mut Codes, at: usize, word: impl Fn(usize) -> u64) {
+    for (i, codes) in codes.0[at..at + 32].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *codes = word(i).to_le_bytes().map(|code| code as i8);
+    }
+}
+
 /// `d` f16, `dmin` f16, 12 bytes of 6-bit scales and mins, 128 bytes of nibbles.
 struct Q4K;
 impl Superblock for Q4K {
     const BYTES: usize = 144;
+    const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let nibbles = block[16..144].as_chunks::<32>().0;
-        for (codes, bytes) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles) {
-            for l in 0..32 {
-                codes[l] = (bytes[l] & 15) as i8;
-                codes[32 + l] = (bytes[l] >> 4) as i8;
-            }
+        for (j, nibbles) in block[16..144].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(nibbles);
+            put(codes, 64 * j, |i| w[i] & LOW_4);
+            put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4);
         }
         scales_and_mins(kernel, block)
     }
@@ -249,15 +350,14 @@ impl Superblock for Q4K {
 struct Q5K;
 impl Superblock for Q5K {
     const BYTES: usize = 176;
+    const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let high = &block.as_chunks::<16>().0[1..3].as_flattened();
-        let nibbles = block[48..176].as_chunks::<32>().0;
-        for (j, (codes, bytes)) in codes.0.as_chunks_mut::<64>().0.iter_mut().zip(nibbles).enumerate() {
-            for l in 0..32 {
-                codes[l] = (bytes[l] & 15 | (high[l] >> (2 * j) & 1) << 4) as i8;
-                codes[32 + l] = (bytes[l] >> 4 | (high[l] >> (2 * j + 1) & 1) << 4) as i8;
-            }
+        let high = words(&block[16..].as_chunks().0[0]);
+        for (j, nibbles) in block[48..176].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(nibbles);
+            put(codes, 64 * j, |i| w[i] & LOW_4 | (high[i] >> (2 * j) & LOW_1) << 4);
+            put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4 | (high[i] >> (2 * j + 1) & LOW_1) << 4);
         }
         scales_and_mins(kernel, block)
     }
@@ -291,17 +391,17 @@ fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
 struct Q6K;
 impl Superblock for Q6K {
     const BYTES: usize = 210;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let low = block[..128].as_chunks::<64>().0;
+        let low = block[..128].as_chunks::<32>().0;
         let high = block[128..192].as_chunks::<32>().0;
-        for ((codes, low), high) in codes.0.as_chunks_mut::<128>().0.iter_mut().zip(low).zip(high) {
-            for l in 0..32 {
-                codes[l] = (low[l] & 15 | (high[l] & 3) << 4) as i8;
-                codes[32 + l] = (low[32 + l] & 15 | (high[l] >> 2 & 3) << 4) as i8;
-                codes[64 + l] = (low[l] >> 4 | (high[l] >> 4 & 3) << 4) as i8;
-                codes[96 + l] = (low[32 + l] >> 4 | (high[l] >> 6) << 4) as i8;
-            }
+        for half in 0..2 {
+            let (a, b, h) = (words(&low[2 * half]), words(&low[2 * half + 1]), words(&high[half]));
+            put(codes, 128 * half, |i| a[i] & LOW_4 | (h[i] & LOW_2) << 4);
+            put(codes, 128 * half + 32, |i| b[i] & LOW_4 | (h[i] >> 2 & LOW_2) << 4);
+            put(codes, 128 * half + 64, |i| a[i] >> 4 & LOW_4 | (h[i] >> 4 & LOW_2) << 4);
+            put(codes, 128 * half + 96, |i| b[i] >> 4 & LOW_4 | (h[i] >> 6 & LOW_2) << 4);
         }
         let scales: [i16; 16] = std::array::from_fn(|j| i16::from(block[192 + j] as i8));
         Scales { d: half_at(kernel, block, 208), dmin: None, scales, offsets: scales.map(|s| 32 * s) }
@@ -311,9 +411,15 @@ impl Superblock for Q6K {
 struct Tq2;
 impl Superblock for Tq2 {
     const BYTES: usize = 66;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        unpack_tq2_0(&block[..64], bytemuck::cast_slice_mut(&mut codes.0));
+        for (j, bytes) in block[..64].as_chunks::<32>().0.iter().enumerate() {
+            let w = words(bytes);
+            for field in 0..4 {
+                put(codes, 128 * j + 32 * field, |i| w[i] >> (2 * field) & LOW_2);
+            }
+        }
         Scales { d: half_at(kernel, block, 64), dmin: None, scales: [1; 16], offsets: [1; 16] }
     }
 }
@@ -321,6 +427,7 @@ impl Superblock for Tq2 {
 struct Tq1;
 impl Superblock for Tq1 {
     const BYTES: usize = 54;
+    const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
         unpack_tq1_0(&block[..52], bytemuck::cast_slice_mut(&mut codes.0));

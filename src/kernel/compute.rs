@@ -4,7 +4,7 @@ use super::activations::Activations;
 use super::float::{Axpy, Dot, F16, F32};
 use super::isa::Kernels;
 use super::matrix::{Form, Matrix};
-use super::output::Output;
+use super::output::{Chunks, Output};
 use super::pool::Pool;
 use super::ternary::GROUP;
 use super::{Error, Isa, activations, blocks, float, selftest, ternary};
@@ -77,7 +77,10 @@ impl Compute {
             }
             Form::Blocks(weights) => {
                 let x = x.quantised(weights.form(), self.kernels, &self.pool);
-                self.split(w.rows(), work, |rows| self.kernels.run(blocks::Product { weights, rows, x, y }));
+                self.split(w.rows().div_ceil(GROUP), work * GROUP, |groups| {
+                    let rows = groups.start * GROUP..w.rows().min(groups.end * GROUP);
+                    self.kernels.run(blocks::Product { weights, rows, x, y });
+                });
             }
             Form::Floats(weights) => {
                 let x = x.rows();
@@ -103,15 +106,11 @@ impl Compute {
     /// # Panics
     /// If `out` is not a whole number of chunks.
     pub fn for_each_chunk(&self, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
-        assert!(chunk > 0 && out.len().is_multiple_of(chunk), "{} values in chunks of {chunk}", out.len());
-        let n = out.len() / chunk;
-        let base = Base(out.as_mut_ptr());
-        self.for_each(n, &|i| {
-            assert!(i < n);
-            let base = &base;
-            // SAFETY: chunk i < n lies inside `out`, which is borrowed for the whole call, and the pool calls each i once.
+        let chunks = Chunks::new(out, chunk);
+        self.for_each(chunks.len(), &|i| {
+            // SAFETY: the pool calls each i once.
             #[allow(unsafe_code)]
-            let chunk = unsafe { std::slice::from_raw_parts_mut(base.0.add(i * chunk), chunk) };
+            let chunk = unsafe { chunks.get(i) };
             f(i, chunk);
         });
     }
@@ -139,11 +138,6 @@ impl Compute {
         self.kernels.run(Axpy::<F32>::new(s, bytemuck::cast_slice(x), y));
     }
 }
-
-struct Base(*mut f32);
-// SAFETY: only used to make the disjoint chunks of `for_each_chunk`.
-#[allow(unsafe_code)]
-unsafe impl Sync for Base {}
 
 /// Cores this process may use, two hardware threads of one core counted once (they share the units that the kernels saturate).
 fn physical_cores() -> usize {

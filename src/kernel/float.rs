@@ -72,16 +72,15 @@ impl Floats {
 pub(super) trait Element {
     const BYTES: usize;
     /// The first 32 numbers of `bytes`.
-    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> [f32; LANES];
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes;
 }
 
 pub(super) struct F32;
 impl Element for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
-    fn load<K: Kernel>(_: K, bytes: &[u8]) -> [f32; LANES] {
-        let numbers = bytes[..4 * LANES].as_chunks::<4>().0;
-        std::array::from_fn(|i| f32::from_le_bytes(numbers[i]))
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes {
+        kernel.load_f32(&bytes.as_chunks().0[0])
     }
 }
 
@@ -89,8 +88,8 @@ pub(super) struct F16;
 impl Element for F16 {
     const BYTES: usize = 2;
     #[inline(always)]
-    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> [f32; LANES] {
-        kernel.halves(&bytes.as_chunks().0[0])
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes {
+        kernel.load_f16(&bytes.as_chunks().0[0])
     }
 }
 
@@ -98,56 +97,56 @@ struct BF16;
 impl Element for BF16 {
     const BYTES: usize = 2;
     #[inline(always)]
-    fn load<K: Kernel>(_: K, bytes: &[u8]) -> [f32; LANES] {
-        let numbers = bytes[..2 * LANES].as_chunks::<2>().0;
-        std::array::from_fn(|i| f32::from_bits(u32::from(u16::from_le_bytes(numbers[i])) << 16))
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes {
+        kernel.load_bf16(&bytes.as_chunks().0[0])
     }
 }
 
-/// Calls `with(at, numbers)` for each 32 numbers; the last are filled up with zeros.
+/// The 32 numbers of `bytes` from number `at` on, missing ones as 0.
 #[inline(always)]
-fn each_32<K: Kernel, E: Element>(kernel: K, bytes: &[u8], mut with: impl FnMut(usize, [f32; LANES])) {
-    let whole = bytes.chunks_exact(LANES * E::BYTES);
-    let rest = whole.remainder();
-    let at = bytes.len() / E::BYTES / LANES * LANES;
-    for (i, bytes) in whole.enumerate() {
-        with(i * LANES, E::load(kernel, bytes));
+fn load_at<K: Kernel, E: Element>(kernel: K, bytes: &[u8], at: usize) -> K::Lanes {
+    let bytes = &bytes[at * E::BYTES..];
+    if bytes.len() >= LANES * E::BYTES {
+        return E::load(kernel, bytes);
     }
-    if !rest.is_empty() {
-        let mut padded = [0; LANES * 4];
-        padded[..rest.len()].copy_from_slice(rest);
-        with(at, E::load(kernel, &padded[..LANES * E::BYTES]));
-    }
+    let mut padded = [0; LANES * 4];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    E::load(kernel, &padded)
 }
 
 #[inline(always)]
 fn widen<K: Kernel, E: Element>(kernel: K, bytes: &[u8], out: &mut [f32]) {
-    each_32::<K, E>(kernel, bytes, |at, numbers| {
-        let n = LANES.min(out.len() - at);
-        out[at..at + n].copy_from_slice(&numbers[..n]);
-    });
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let numbers = kernel.store(load_at::<K, E>(kernel, bytes, i * LANES));
+        out.copy_from_slice(&numbers[..out.len()]);
+    }
 }
 
-/// `T` dot products with one stored vector.
+/// `T` dot products with one stored vector. Behind the end products are 0 · 0, and adding 0 leaves a sum as it is (a sum that
+/// starts from 0 is never −0).
 #[inline(always)]
 fn dots<K: Kernel, E: Element, const T: usize>(kernel: K, x: [&[f32]; T], w: &[u8]) -> [f32; T] {
-    let mut sums = [[0f32; LANES]; T];
-    each_32::<K, E>(kernel, w, |at, w| {
-        for (x, sums) in x.iter().zip(&mut sums) {
-            match x[at..].first_chunk::<LANES>() {
-                Some(x) => add_products(sums, x, &w),
-                None => add_products(&mut sums[..x.len() - at], &x[at..], &w),
-            }
+    let x: [&[u8]; T] = std::array::from_fn(|t| bytemuck::cast_slice(x[t]));
+    let whole = w.len() / E::BYTES / LANES;
+    let parts: [&[[u8; 4 * LANES]]; T] = std::array::from_fn(|t| &x[t].as_chunks().0[..whole]);
+    let mut sums = [kernel.splat(0.0); T];
+    for (i, w) in w.chunks_exact(LANES * E::BYTES).enumerate() {
+        let w = E::load(kernel, w);
+        for t in 0..T {
+            sums[t] = kernel.add_products(sums[t], kernel.load_f32(&parts[t][i]), w);
         }
-    });
-    sums.map(reduce)
-}
-
-#[inline(always)]
-fn add_products(sums: &mut [f32], x: &[f32], w: &[f32; LANES]) {
-    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-        *sum += x * w;
     }
+    if w.len() > whole * LANES * E::BYTES {
+        let w = load_at::<K, E>(kernel, w, whole * LANES);
+        for t in 0..T {
+            sums[t] = kernel.add_products(sums[t], load_at::<K, F32>(kernel, x[t], whole * LANES), w);
+        }
+    }
+    let mut dots = [0.0; T];
+    for (dot, sums) in dots.iter_mut().zip(sums) {
+        *dot = reduce(kernel.store(sums));
+    }
+    dots
 }
 
 #[inline(always)]
@@ -251,16 +250,12 @@ impl<E: Element> Task for Axpy<'_, E> {
     type Output = ();
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
-        each_32::<K, E>(kernel, self.x, |at, x| match self.y[at..].first_chunk_mut::<LANES>() {
-            Some(y) => add_scaled(y, self.s, &x),
-            None => add_scaled(&mut self.y[at..], self.s, &x),
-        });
-    }
-}
-
-#[inline(always)]
-fn add_scaled(y: &mut [f32], s: f32, x: &[f32; LANES]) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += s * x;
+        let s = kernel.splat(self.s);
+        for (i, y) in self.y.chunks_mut(LANES).enumerate() {
+            let x = load_at::<K, E>(kernel, self.x, i * LANES);
+            let sum = load_at::<K, F32>(kernel, bytemuck::cast_slice(y), 0);
+            let sums = kernel.store(kernel.add_products(sum, s, x));
+            y.copy_from_slice(&sums[..y.len()]);
+        }
     }
 }

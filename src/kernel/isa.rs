@@ -18,8 +18,33 @@ use super::{Error, Isa};
 #[repr(align(64))]
 pub(super) struct Codes(pub(super) [i8; 256]);
 
+/// 256 columns of 16 rows with integer scales, interleaved for products with many tokens: a 32-bit lane belongs to a row, as
+/// in a packed ternary group (see [`super::ternary`]).
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(super) struct Panel {
+    /// `codes[k / 4][4r + k % 4]`, 0..=63.
+    pub(super) codes: [[i8; 64]; 64],
+    /// Scales of 16 columns each, twice per row: `scales[k / 16][2r]` and `[2r + 1]`, at most 128 in magnitude.
+    pub(super) scales: [[i16; 32]; 16],
+    /// Offsets of 16 columns each, in pairs: `offsets[k / 32][2r + k / 16 % 2]`, at most 4096 in magnitude.
+    pub(super) offsets: [[i16; 32]; 8],
+}
+
+/// What a [`Panel`] gives with one token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PanelSums {
+    /// `Σ_k scale · code · q` of each row.
+    pub(super) scaled: [i32; GROUP],
+    /// `Σ_j offset · sum` of each row.
+    pub(super) offset: [i32; GROUP],
+}
+
 /// The operations that each instruction set brings. All integer sums are exact.
 pub(super) trait Kernel: Copy + Send + Sync {
+    /// 32 f32 in registers.
+    type Lanes: Copy;
+
     /// Runs `task`, compiled for this instruction set.
     fn run<T: Task>(self, task: T) -> T::Output;
 
@@ -30,11 +55,24 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// `Σ_j scale[j] · Σ_i code[16j+i] · q[16j+i]`: codes 0..=63, |scale| ≤ 128, |q| ≤ 127.
     fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32;
 
+    /// The same for 16 rows and `T` tokens, and the sums of offsets. `sums[t][j]` is the sum of 16 values of `q[t]`.
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T];
+
     /// `sums[j] = Σ_i code[32j+i] · q[32j+i]`: any code, |q| ≤ 127.
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8];
 
-    /// 32 half-precision numbers (little-endian) as f32, exactly.
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32];
+    /// 32 numbers of `bytes` (little-endian) as f32, exactly.
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes;
+    /// 32 numbers in IEEE half precision as f32, exactly.
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// 32 numbers in bfloat16 as f32, exactly.
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// 32 times `x`.
+    fn splat(self, x: f32) -> Self::Lanes;
+    /// `sum[i] + a[i]·b[i]`, product and sum rounded separately.
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// The 32 numbers.
+    fn store(self, lanes: Self::Lanes) -> [f32; 32];
 
     /// One half-precision number as f32, exactly.
     fn half(self, bits: u16) -> f32;

@@ -1,4 +1,4 @@
-//! The result of a product, written by several threads at once.
+//! Buffers that several threads write at once, each its own part.
 
 #![allow(unsafe_code)]
 
@@ -40,5 +40,56 @@ impl<'a> Output<'a> {
         assert!(t < self.tokens && first + values.len() <= self.rows);
         // SAFETY: inside `y` by the assertion and the length check in `new`; nobody else touches these rows, by the promise made to `new`.
         unsafe { self.y.add(t * self.rows + first).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
+    }
+
+    /// Adds to rows `first..` of token `t`.
+    #[inline(always)]
+    pub(super) fn add(&self, t: usize, first: usize, values: &[f32]) {
+        assert!(t < self.tokens && first + values.len() <= self.rows);
+        // SAFETY: inside `y` by the assertion and the length check in `new`; the floats are initialised, as `y` was a slice; nobody
+        // else touches these rows, by the promise made to `new`.
+        let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(t * self.rows + first), values.len()) };
+        for (y, value) in y.iter_mut().zip(values) {
+            *y += value;
+        }
+    }
+}
+
+/// A slice cut into chunks of one size, of which each is given away once.
+#[derive(Debug)]
+pub(super) struct Chunks<'a, T> {
+    data: *mut T,
+    chunks: usize,
+    size: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for the exclusive borrow of a slice; whoever calls `get` promises not to take a chunk twice.
+unsafe impl<T: Send> Sync for Chunks<'_, T> {}
+
+impl<'a, T> Chunks<'a, T> {
+    /// # Panics
+    /// If `data` is not a whole number of chunks.
+    pub(super) fn new(data: &'a mut [T], size: usize) -> Self {
+        assert!(size > 0 && data.len().is_multiple_of(size), "{} values in chunks of {size}", data.len());
+        Chunks { data: data.as_mut_ptr(), chunks: data.len() / size, size, borrow: PhantomData }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.chunks
+    }
+
+    /// Chunk `i`.
+    ///
+    /// # Safety
+    /// No chunk is asked for twice.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    #[allow(clippy::mut_from_ref)]
+    pub(super) unsafe fn get(&self, i: usize) -> &'a mut [T] {
+        assert!(i < self.chunks, "chunk {i} of {}", self.chunks);
+        // SAFETY: chunk i lies inside the borrowed slice, and nobody else has it, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.size), self.size) }
     }
 }

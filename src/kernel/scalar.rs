@@ -1,6 +1,6 @@
 //! The plain twin of every kernel: the oracle of the tests, and what runs on a CPU without the others.
 
-use super::isa::{Codes, Kernel, Task};
+use super::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use super::ternary::{GROUP, STEP, STEP_BYTES};
 
 /// Needs nothing.
@@ -8,6 +8,8 @@ use super::ternary::{GROUP, STEP, STEP_BYTES};
 pub(super) struct Scalar;
 
 impl Kernel for Scalar {
+    type Lanes = [f32; 32];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         task.run(self)
     }
@@ -36,13 +38,60 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+        for (t, out) in out.iter_mut().enumerate() {
+            for (step, (codes, q)) in panel.codes.iter().zip(q[t].as_chunks::<4>().0).enumerate() {
+                let scales = &panel.scales[step / 4];
+                for (r, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+                    out.scaled[r] += i32::from(scales[2 * r]) * dot(codes, q);
+                }
+            }
+            for (offsets, sums) in panel.offsets.iter().zip(sums[t].as_chunks::<2>().0) {
+                for (r, pair) in offsets.as_chunks::<2>().0.iter().enumerate() {
+                    out.offset[r] += i32::from(pair[0]) * i32::from(sums[0]) + i32::from(pair[1]) * i32::from(sums[1]);
+                }
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
         std::array::from_fn(|j| dot(&codes.0[32 * j..][..32], &q[32 * j..][..32]))
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
-        std::array::from_fn(|i| self.half(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])))
+    fn load_f32(self, bytes: &[u8; 128]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<4>().0;
+        std::array::from_fn(|i| f32::from_le_bytes(numbers[i]))
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<2>().0;
+        std::array::from_fn(|i| self.half(u16::from_le_bytes(numbers[i])))
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> [f32; 32] {
+        let numbers = bytes.as_chunks::<2>().0;
+        std::array::from_fn(|i| f32::from_bits(u32::from(u16::from_le_bytes(numbers[i])) << 16))
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; 32] {
+        [x; 32]
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: [f32; 32], a: [f32; 32], b: [f32; 32]) -> [f32; 32] {
+        std::array::from_fn(|i| sum[i] + a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: [f32; 32]) -> [f32; 32] {
+        lanes
     }
 
     #[inline(always)]

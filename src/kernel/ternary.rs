@@ -232,7 +232,7 @@ fn unpack_i2_s(bytes: &[u8], out: &mut [u8]) {
 }
 
 /// Byte j of each 32 holds the values j, 32 + j, 64 + j, 96 + j, the first in the low bits.
-pub(super) fn unpack_tq2_0(bytes: &[u8], out: &mut [u8]) {
+fn unpack_tq2_0(bytes: &[u8], out: &mut [u8]) {
     for (bytes, out) in bytes.chunks_exact(32).zip(out.chunks_exact_mut(128)) {
         for (field, out) in out.chunks_exact_mut(32).enumerate() {
             for (out, byte) in out.iter_mut().zip(bytes) {
@@ -306,7 +306,10 @@ impl Product<'_> {
         for i in 0..T {
             let ones: i32 = x[i].sums.iter().map(|&s| i32::from(s)).sum();
             let s = x[i].scale[0];
-            let y = sums[i].map(|sum| (sum - ones) as f32 / s * self.weights.scale);
+            let mut y = [0f32; GROUP];
+            for (y, sum) in y.iter_mut().zip(sums[i]) {
+                *y = (sum - ones) as f32 / s * self.weights.scale;
+            }
             self.y.write(t + i, first, &y[..rows]);
         }
         T

@@ -417,3 +417,26 @@ fn chunks_are_spread_over_the_pool_and_each_is_seen_once() {
         assert_eq!(out, expected);
     }
 }
+
+#[test]
+fn a_machine_can_be_shared_and_a_warm_one_does_not_allocate() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Compute>();
+    shared::<Matrix>();
+    let mut noise = Noise(9);
+    let ternary = Matrix::ternary(&vec![1; 64 * 1024], 64, 1024, 1.0);
+    let blocks =
+        BLOCKS.map(|f| Matrix::from_format(f, 64, 1024, Bytes::new(tensor(f, 64 * 1024, &mut noise))).unwrap());
+    let compute = MACHINES.last().unwrap();
+    let (mut x, mut y) = (Activations::default(), vec![0.0; 32 * 64]);
+    let mut step = |n: usize| {
+        x.reset(n, 1024);
+        x.rows_mut().fill(0.5);
+        for w in blocks.iter().chain([&ternary]) {
+            compute.linear(w, &mut x, &mut y[..n * 64]);
+        }
+    };
+    step(32);
+    let counted = allocation_counter::measure(|| [1, 7, 32].into_iter().for_each(&mut step));
+    assert_eq!(counted.count_total, 0);
+}

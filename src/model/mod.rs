@@ -2,7 +2,7 @@
 //!
 //! Read [`forward`](Model::forward) first: it goes from token ids to hidden states in the order of the papers, for
 //! every architecture. What differs between architectures is in [`Config`] (numbers and choices) and
-//! in which optional tensors a [`weights::Layer`] has (sub-norms, query and key norms, post-norms).
+//! in which optional tensors a layer has (sub-norms, query and key norms, post-norms).
 //!
 //! Nothing here depends on what else is in a step: a token's hidden state is the same to the last
 //! bit whether it was computed alone, in a prompt's chunk, or beside other sequences.

@@ -55,7 +55,9 @@ pub enum Error {
         room: usize,
     },
     /// Windows that make no sense.
-    #[error("a stride of {stride} in windows of {context} tokens; it needs 1 ≤ stride ≤ context and 2 tokens per window")]
+    #[error(
+        "a stride of {stride} in windows of {context} tokens; it needs 1 ≤ stride ≤ context and 2 tokens per window"
+    )]
     Windows {
         /// The window.
         context: usize,

@@ -81,7 +81,8 @@ mod tests {
         writer.row(0, &[1.0, 2.0]).unwrap();
         assert!(!path.exists(), "the file has its name before it is whole");
         writer.finish().unwrap();
-        let mut expected = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".to_vec();
+        let mut expected =
+            b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }".to_vec();
         expected.resize(127, b' ');
         expected.push(b'\n');
         for value in [1.0f32, 2.0, 3.0, 4.0] {

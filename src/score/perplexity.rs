@@ -68,8 +68,10 @@ pub fn perplexity(
         Bos::EachWindow(bos) => Some(bos),
         Bos::AsGiven => None,
     };
+    // Tokens of the text per window.
     let context = windows.context.saturating_sub(usize::from(bos.is_some()));
-    if windows.stride == 0 || windows.stride > context || context < 2 {
+    let stride = windows.stride.min(context);
+    if windows.stride == 0 || windows.stride > windows.context || windows.context < 2 {
         return Err(Error::Windows { context: windows.context, stride: windows.stride });
     }
     // With a token before the first, that one can be scored too.
@@ -79,17 +81,21 @@ pub fn perplexity(
     }
     let mut losses = Vec::with_capacity(tokens.len());
     let mut sum = 0.0;
-    for begin in (0..tokens.len()).step_by(windows.stride) {
+    for begin in (0..tokens.len()).step_by(stride) {
         let end = tokens.len().min(begin + context);
         let window: Vec<Token> = bos.into_iter().chain(tokens[begin..end].iter().copied()).collect();
         // The logits at a position speak of the next token; this is the first position whose next token is new.
         let first = (scored_to - begin + usize::from(bos.is_some())).saturating_sub(1);
-        scorer.each(&window, |p| p >= first && p + 1 < window.len(), |p, logits| {
-            let loss = log_sum_exp(logits) - f64::from(logits[window[p + 1] as usize]);
-            sum += loss;
-            losses.push(loss);
-            Ok::<(), Error>(())
-        })?;
+        scorer.each(
+            &window,
+            |p| p >= first && p + 1 < window.len(),
+            |p, logits| {
+                let loss = log_sum_exp(logits) - f64::from(logits[window[p + 1] as usize]);
+                sum += loss;
+                losses.push(loss);
+                Ok::<(), Error>(())
+            },
+        )?;
         progress(losses.len(), sum / losses.len() as f64);
         scored_to = end;
         if end == tokens.len() {
@@ -126,7 +132,7 @@ fn student_975(freedom: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Expected values: `scipy.stats.t.ppf(0.975, v)`.
+    /// Expected values: any printed table of Student's t.
     #[test]
     fn students_t_is_near_its_tables() {
         for (freedom, t) in [(5.0, 2.5706), (10.0, 2.2281), (30.0, 2.0423), (1000.0, 1.9623)] {

@@ -97,7 +97,7 @@ impl Fields {
         if !(low..=high).contains(&number) {
             return Err(self.error(name, format!("must be between {low} and {high}, not {number}")));
         }
-        #[allow(clippy::cast_possible_truncation)] // in range, so this only rounds
+        // In range, so this only rounds.
         Ok(Some(number as f32))
     }
 
@@ -187,7 +187,7 @@ pub(crate) fn whole(value: &Value) -> Option<i64> {
         return Some(number);
     }
     let number = value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() <= EXACT)?;
-    #[allow(clippy::cast_possible_truncation)] // whole and in range
+    // Whole and in range.
     Some(number as i64)
 }
 

@@ -158,7 +158,7 @@ fn logit_bias(fields: &mut Fields) -> Result<Vec<(Token, f32)>, Invalid> {
         let Some(value) = bias.as_f64().filter(|b| (-100.0..=100.0).contains(b)) else {
             return Err(fields.error("logit_bias", format!("of token {id} must be a number from -100 to 100")));
         };
-        #[allow(clippy::cast_possible_truncation)] // in range, so this only rounds
+        // In range, so this only rounds.
         list.push((id, value as f32));
     }
     Ok(list)

@@ -59,15 +59,18 @@ impl Tokenizer {
                 }
             }
         };
-        let default = |token: Token| {
-            Some(token).filter(|&t| matches!(model, ModelParts::Spm { .. }) && (t as usize) < names.len())
+        // Llama's own ids, for files that do not name them.
+        let default = |token: Token, name: &str| {
+            Some(token).filter(|_| {
+                matches!(model, ModelParts::Spm { .. }) && names.get(token as usize).is_some_and(|n| n == name)
+            })
         };
         let special = Special {
-            bos: id("tokenizer.ggml.bos_token_id")?.or(default(1)),
-            eos: id("tokenizer.ggml.eos_token_id")?.or(default(2)),
+            bos: id("tokenizer.ggml.bos_token_id")?.or(default(1, "<s>")),
+            eos: id("tokenizer.ggml.eos_token_id")?.or(default(2, "</s>")),
             eot: id("tokenizer.ggml.eot_token_id")?,
             eom: id("tokenizer.ggml.eom_token_id")?,
-            unknown: id("tokenizer.ggml.unknown_token_id")?.or(default(0)),
+            unknown: id("tokenizer.ggml.unknown_token_id")?.or(default(0, "<unk>")),
             padding: id("tokenizer.ggml.padding_token_id")?,
             add_bos: file.bool("tokenizer.ggml.add_bos_token")?,
             add_eos: file.bool("tokenizer.ggml.add_eos_token")?,

@@ -14,6 +14,7 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     env.set_fuel(Some(FUEL));
     env.add_filter("tojson", to_json);
+    env.add_filter("indent", indent);
     env.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
@@ -65,15 +66,42 @@ pub(super) fn value(json: &serde_json::Value) -> Value {
     }
 }
 
+/// Jinja's `indent`, which keeps a newline at the end.
+fn indent(text: &str, width: Option<Value>, options: Kwargs) -> Result<String, Error> {
+    let width = match width.map_or_else(|| options.get::<Option<Value>>("width"), |w| Ok(Some(w)))? {
+        Some(w) => spaces(w)?,
+        None => " ".repeat(4),
+    };
+    let first = options.get::<Option<bool>>("first")? == Some(true);
+    let blank = options.get::<Option<bool>>("blank")? == Some(true);
+    options.assert_all_used()?;
+    let mut out = String::new();
+    for (n, line) in text.split('\n').enumerate() {
+        if n > 0 {
+            out.push('\n');
+        }
+        if (n == 0 && first) || (n > 0 && (blank || !line.is_empty())) {
+            out.push_str(&width);
+        }
+        out.push_str(line);
+    }
+    Ok(out)
+}
+
+/// An indentation, given as text or as a number of spaces.
+fn spaces(width: Value) -> Result<String, Error> {
+    match width.as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Ok(" ".repeat(usize::try_from(width)?.min(64))),
+    }
+}
+
 /// Python's `json.dumps(value, ensure_ascii=False, …)`, as `transformers` defines the filter `tojson`.
 fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
     let separators: Option<Vec<String>> = options.get("separators")?;
     let indent: Option<Value> = options.get("indent")?;
     let indent = match indent {
-        Some(v) if !v.is_none() => Some(match v.as_str() {
-            Some(text) => text.to_owned(),
-            None => " ".repeat(usize::try_from(v)?.min(16)),
-        }),
+        Some(v) if !v.is_none() => Some(spaces(v)?),
         _ => None,
     };
     let (item, key) = match separators.as_deref() {
@@ -332,6 +360,14 @@ mod tests {
             "[\n  \"<é>\",\n  1\n]{\"\\n\":\"\\u0001\\\"\\\\\",\"a\":{},\"b\":[\"<\\u00e9>\",1,2.0,null,true],\"c\":[]}"
         );
         assert!(env.render_str("{{ nothing | tojson }}", Value::from(())).is_err());
+    }
+
+    #[test]
+    fn indent_keeps_the_last_newline() {
+        let env = environment().unwrap();
+        let render = |template: &str| env.render_str(template, Value::from(())).unwrap();
+        assert_eq!(render("{{ 'a\n\nb\n' | indent(2, first=True) }}|"), "  a\n\n  b\n|");
+        assert_eq!(render("{{ 'a\n\nb' | indent(width='> ', blank=true) }}|"), "a\n> \n> b|");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use super::Token;
 use super::vocab::Vocab;
 
+/// Marks what is text, whatever it looks like: a code point that is no character and never will be one.
+pub(super) const SHIELD: char = '\u{fdd0}';
+
 /// A set of tokens whose names are matched in text, leftmost first and of those the longest.
 pub(super) struct Matcher {
     /// Sorted by name, so that those with a common beginning lie side by side.
@@ -15,9 +18,10 @@ impl Matcher {
     /// Longer names are not looked for: they would make the search slow for nothing.
     const LONGEST: usize = 256;
 
-    /// `tokens` must be sorted by name.
+    /// `tokens` must be sorted by name. Names with the mark in them are never found.
     pub(super) fn new(vocab: &Vocab, mut tokens: Vec<Token>) -> Self {
-        tokens.retain(|&t| vocab.bytes(t).len() <= Self::LONGEST);
+        let is_marked = |name: &[u8]| String::from_utf8_lossy(name).contains(SHIELD);
+        tokens.retain(|&t| vocab.bytes(t).len() <= Self::LONGEST && !is_marked(vocab.bytes(t)));
         let mut starts = [false; 256];
         for &token in &tokens {
             starts[usize::from(vocab.bytes(token)[0])] = true;

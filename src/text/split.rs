@@ -111,9 +111,9 @@ impl Step {
         match self {
             Step::Gpt2 => gpt2(text),
             Step::Llama3(digits) => llama3(text, digits),
-            Step::EachNumber => match run(text, |c| class(c) == Class::Number) {
-                0 => run(text, |c| class(c) != Class::Number),
-                _ => text.chars().next().map_or(0, char::len_utf8),
+            Step::EachNumber => match text.chars().next() {
+                Some(c) if class(c) == Class::Number => c.len_utf8(),
+                _ => run(text, |c| class(c) != Class::Number),
             },
             Step::Numbers => apart(text, |c| class(c) == Class::Number),
             Step::Punctuation => apart(text, is_punctuation),
@@ -232,6 +232,7 @@ fn contraction(text: &str, fold: impl Fn(char) -> char) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::unicode::LOOKS;
 
     fn pieces<'t>(name: &str, text: &'t str) -> Vec<&'t str> {
         let mut out = Vec::new();
@@ -269,6 +270,19 @@ mod tests {
         assert_eq!(pieces("falcon", "a`b 12345"), ["a", "`", "b", " ", "123", "45"]);
         assert_eq!(pieces("default", " (`x)+1"), [" ", "(", "`", "x", ")+", "1"]);
         assert_eq!(pieces("default", "x ` y"), ["x", " `", " y"]);
+    }
+
+    #[test]
+    fn every_character_is_looked_at_a_few_times_only() {
+        for unit in ["a", " ", "1", "\n", "\n ", "!", "'", "' ", "\u{3000}", "a1", "12 ", "`", "\r\n\t"] {
+            let text = unit.repeat(3_000);
+            for known in KNOWN {
+                let before = LOOKS.get();
+                pieces(known.name, &text);
+                let looks = LOOKS.get() - before;
+                assert!(looks <= 20 * text.len(), "{}: {looks} for {} bytes of {unit:?}", known.name, text.len());
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Text to token ids and back.
 
 use super::bpe::{self, Bpe};
-use super::special::Matcher;
+use super::special::{Matcher, SHIELD};
 use super::split::Pre;
 use super::spm::{self, Spm};
 use super::vocab::{Alphabet, Kind, Vocab};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Text to token ids and back.
 pub struct Tokenizer {
-    vocab: Vocab,
+    pub(super) vocab: Vocab,
     model: Model,
     special: Special,
     /// Tokens that text is searched for: all, and those that are text themselves.
@@ -72,9 +72,6 @@ pub(super) struct Parts<'p> {
     pub(super) strips: HashMap<Token, Strip>,
     pub(super) chat_template: Option<String>,
 }
-
-/// Marks what is text, whatever it looks like: a code point that is no character and never will be one.
-const SHIELD: char = '\u{fdd0}';
 
 /// Whether `text` begins with a name of one character and its mark; longer names are broken by the mark.
 fn is_shielded(text: &str) -> bool {

@@ -18,8 +18,16 @@ pub(super) enum Class {
     Other,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Calls of [`class`], for the tests of the splitters' bounds.
+    pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The class of a character.
 pub(super) fn class(c: char) -> Class {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get() + 1);
     let code = u32::from(c);
     match ASCII.get(code as usize) {
         Some(&class) => class,

@@ -1,84 +1,14 @@
-//! The golden models of `tests/golden`: what they are and what transformers computed with them
-//! (`tests/reference/make_golden.py`).
+//! The golden models of `tests/golden` (`tests/reference/make_golden.py`).
 
-use half::{bf16, f16};
 use locollm::convert::import::{Options, Report, import};
-use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
-/// All golden checkpoints.
-pub const CASES: [&str; 11] = [
-    "bitnet-packed",
-    "bitnet-online",
-    "falcon-e",
-    "llama-untied",
-    "llama-scaled",
-    "llama-wide-heads",
-    "smollm2",
-    "qwen3-tied",
-    "qwen3-untied",
-    "gemma3",
-    "gemma3-scaled",
-];
-
 /// Folder of a golden case.
-pub fn folder(case: &str) -> PathBuf {
+pub(crate) fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(case)
 }
 
 /// Imports a golden case into `to`.
-pub fn import_case(case: &str, to: &Path, options: &Options) -> Report {
+pub(crate) fn import_case(case: &str, to: &Path, options: &Options) -> Report {
     import(&folder(case), to, options, &mut |_| {}).unwrap_or_else(|e| panic!("{case}: {e}"))
-}
-
-/// Expected values of a case, by name.
-pub struct Expected(Vec<u8>);
-
-/// A tensor of expected values.
-pub struct Values {
-    pub shape: Vec<usize>,
-    pub values: Vec<f64>,
-}
-
-impl Expected {
-    pub fn open(case: &str) -> Self {
-        let path = folder(case).join("expected.safetensors");
-        Self(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
-    }
-
-    pub fn get(&self, name: &str) -> Option<Values> {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = file.tensor(name).ok()?;
-        let data = tensor.data();
-        let values = match tensor.dtype() {
-            Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-            Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect(),
-            Dtype::F16 => data.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).into()).collect(),
-            Dtype::BF16 => data.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).into()).collect(),
-            Dtype::I32 => data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
-            other => panic!("{name}: {other}"),
-        };
-        Some(Values { shape: tensor.shape().to_vec(), values })
-    }
-
-    pub fn floats(&self, name: &str) -> Vec<f64> {
-        self.get(name).unwrap_or_else(|| panic!("no {name}")).values
-    }
-
-    pub fn tokens(&self, name: &str) -> Vec<u32> {
-        self.floats(name).iter().map(|&t| t as u32).collect()
-    }
-}
-
-/// Largest difference, as a part of the largest expected value; infinite if anything is not a number.
-pub fn difference(got: &[f32], expected: &[f64]) -> f64 {
-    assert_eq!(got.len(), expected.len());
-    let largest = expected.iter().fold(0.0f64, |a, v| a.max(v.abs()));
-    let differences = got.iter().zip(expected).map(|(&g, e)| (f64::from(g) - e).abs());
-    if got.iter().any(|g| !g.is_finite()) { f64::INFINITY } else { differences.fold(0.0, f64::max) / largest }
-}
-
-/// Index of the largest value, the first of equals.
-pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

@@ -7,9 +7,9 @@ reference.jsonl is copied to tests/golden/demo-early; expected.safetensors there
 
     logits.P   f32 [vocab]                   after the last token of prompt P, from the training program
     hidden.P   f32 [layers + 1, tokens, dim] its residual stream
-    exact.P    f32 [variants, vocab]         the same in float64 with integer products (Exact in make_golden.py)
+    exact.P    f32 [variants, vocab / 32]    every 32nd logit in float64 with integer products (Exact in make_golden.py)
 
-Where an activation lies within 8e-6 of the middle between two int8 values, f32 may round it either way: `exact.P` then has
+Where an activation lies within 2.5e-5 of the middle between two int8 values, f32 may round it either way: `exact.P` then has
 a variant for either. A correct engine gives one of the variants.
 """
 
@@ -24,8 +24,9 @@ from safetensors.numpy import save_file
 
 from make_golden import Exact
 
-TIE = 8e-6
-MOST_VARIANTS = 64
+TIE = 2.5e-5
+MOST_VARIANTS = 4000
+EVERY = 32
 
 
 class Forked(Exact):
@@ -78,7 +79,12 @@ class Forked(Exact):
             else:
                 found.append(logits[-1])
             assert len(found) + len(queue) <= MOST_VARIANTS
-        return np.array(found)
+        # Most ties change nothing that can be seen.
+        distinct = []
+        for logits in found:
+            if all(np.abs(logits - other).max() > 1e-6 * np.abs(logits).max() for other in distinct):
+                distinct.append(logits)
+        return np.array(distinct)
 
 
 if __name__ == "__main__":
@@ -91,7 +97,7 @@ if __name__ == "__main__":
     for name in [name for name in expected if name.startswith("logits.")]:
         number = int(name.removeprefix("logits."))
         variants = model.variants(prompts[number]["prompt_ids"])
-        expected[f"exact.{number}"] = variants.astype(np.float32)
+        expected[f"exact.{number}"] = np.ascontiguousarray(variants[:, ::EVERY], dtype=np.float32)
         off = np.abs(variants - expected[name]).max(1) / np.abs(expected[name]).max()
         print(f"prompt {number}: {len(variants)} variants, the training program's logits are off by", " ".join(f"{o:.1e}" for o in off))
     save_file(expected, target / "expected.safetensors")

@@ -3,7 +3,7 @@
     pip install tokenizers transformers jinja2
     python tests/reference/tokenizer.py
 
-Reads tests/golden/*/tokenizer.json, writes tests/golden/text/*.json.
+Reads the tokenizers and writes ids-*.json and templates.json in tests/golden/text.
 """
 
 import json
@@ -46,9 +46,9 @@ def texts(count):
 def ids():
     """Ids of the same texts for each kind of tokenizer; special tokens in texts are left as text."""
     for name, path in [
-        ("demo", "tests/golden/demo/tokenizer.json"),
-        ("llama3", "tests/golden/falcon-e/tokenizer.json"),
-        ("gemma", "tests/golden/gemma3/tokenizer.json"),
+        ("demo", "tests/golden/text/demo.json"),
+        ("llama3", "tests/golden/text/llama3.json"),
+        ("gemma", "tests/golden/text/gemma.json"),
     ]:
         tokenizer = Tokenizer.from_file(str(ROOT / path))
         tokenizer.encode_special_tokens = True

@@ -85,25 +85,6 @@ impl Folder {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The chat template: chat_template.jinja, or tokenizer_config.json's (its default one if it has several).
-    pub(super) fn chat_template(&self) -> Result<Option<String>, Error> {
-        let jinja = self.path.join("chat_template.jinja");
-        if jinja.is_file() {
-            return read_text(&jinja).map(Some);
-        }
-        let settings = self.path.join("tokenizer_config.json");
-        if !settings.is_file() {
-            return Ok(None);
-        }
-        Ok(match read_json(&settings)?.get("chat_template") {
-            Some(Value::String(template)) => Some(template.clone()),
-            Some(Value::Array(named)) => {
-                named.iter().find(|t| t["name"] == "default").and_then(|t| t["template"].as_str()).map(str::to_string)
-            }
-            _ => None,
-        })
-    }
-
     /// An [`Error::Json`] about config.json.
     pub(super) fn config_error(&self, what: impl Into<String>) -> Error {
         Error::Json { path: self.path.join("config.json"), what: what.into() }

@@ -3,18 +3,17 @@
 //! Names, keys and the order of rows are those of llama.cpp's converter, so that the files work in both
 //! programs. What it cannot say is told here: ternary layers become `I2_S` (microsoft/BitNet's format).
 //!
-//! 1. [`folder`] opens config.json, the tokenizer's files and the mapped tensors;
-//! 2. [`settings`] reads config.json: what the network is, or why it cannot be imported;
-//! 3. [`plan`] gives each GGUF tensor its source and what is to be done with it;
-//! 4. [`values`] does it, tensor by tensor, while the file is written.
+//! 1. `folder` opens config.json, the tokenizer's files and the mapped tensors;
+//! 2. `settings` reads config.json: what the network is, or why it cannot be imported;
+//! 3. `plan` gives each GGUF tensor its source and what is to be done with it;
+//! 4. `values` does it, tensor by tensor, while the file is written.
 
 mod folder;
 mod plan;
 mod settings;
 mod values;
 
-use crate::gguf;
-use crate::gguf::{Array, Value, Writer};
+use crate::gguf::{self, Value, Writer};
 use crate::quant::Format;
 use crate::text::{self, Tokenizer};
 use folder::Folder;
@@ -177,48 +176,21 @@ pub fn import(from: &Path, to: &Path, options: &Options, progress: &mut dyn FnMu
     })
 }
 
-/// The tokenizer's keys, with as many tokens as the embedding has rows.
+/// The tokenizer's keys and the chat template. A token for each row of the embedding, as llama.cpp needs it.
 fn tokenizer_metadata(folder: &Folder, settings: &Settings) -> Result<Vec<(String, Value)>, Error> {
     let path = folder.path.join("tokenizer.json");
     if !path.is_file() {
         let what = "has no tokenizer.json; without it the model could read and write no text".into();
         return Err(Error::Unsupported { path: folder.path.clone(), what });
     }
-    let mut metadata = Tokenizer::from_json(&path)?.gguf_metadata();
-    let vocab = settings.vocab;
-    for (key, value) in &mut metadata {
-        let tokens = match value {
-            Value::Array(Array::String(tokens)) if key == "tokenizer.ggml.tokens" => {
-                let n = tokens.len();
-                // Rows that no token has, as llama.cpp's converter names them.
-                tokens.extend((n..vocab).map(|id| format!("[PAD{id}]")));
-                n
-            }
-            Value::Array(Array::I32(types)) if key == "tokenizer.ggml.token_type" => {
-                const UNUSED: i32 = 5;
-                let n = types.len();
-                types.resize(vocab.max(n), UNUSED);
-                n
-            }
-            Value::Array(Array::F32(scores)) if key == "tokenizer.ggml.scores" => {
-                let n = scores.len();
-                scores.resize(vocab.max(n), 0.0);
-                n
-            }
-            _ => continue,
-        };
-        if tokens > vocab {
-            let what = format!("has {tokens} tokens, but the embedding has only {vocab} rows");
-            return Err(Error::Json { path, what });
-        }
+    // Names rows without a token `[PAD…]`, up to config.json's `vocab_size`.
+    let tokenizer = Tokenizer::from_json(&path)?;
+    if tokenizer.vocab_size() != settings.vocab {
+        let what = format!("has {} tokens, but the embedding has {} rows", tokenizer.vocab_size(), settings.vocab);
+        return Err(Error::Json { path, what });
     }
-    if let Some(template) = folder.chat_template()?.filter(|_| !metadata.iter().any(|(k, _)| k == CHAT_TEMPLATE)) {
-        metadata.push((CHAT_TEMPLATE.into(), template.as_str().into()));
-    }
-    Ok(metadata)
+    Ok(tokenizer.gguf_metadata())
 }
-
-const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
 /// llama.cpp's number for what most of a file is (`llama_ftype` in llama.h; 40 is microsoft/BitNet's).
 fn file_type(tensors: &[Planned]) -> u32 {

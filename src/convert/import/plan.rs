@@ -245,7 +245,7 @@ impl Planner<'_> {
         let source = self.any(source_name)?;
         let packed = source.dtype == Dtype::U8;
         let expected = if packed { [shape[0].div_ceil(4), shape[1]] } else { shape };
-        if source.shape != expected || (packed && shape[0] % 4 != 0) {
+        if source.shape != expected || (packed && !shape[0].is_multiple_of(4)) {
             return Err(source.error(format!("has the shape {:?}; {expected:?} holds {shape:?}", source.shape)));
         }
         let format = self.ternary_format(&source, shape[1], Some(scale))?;
@@ -261,7 +261,7 @@ impl Planner<'_> {
     /// `I2_S` where rows are whole blocks. Else floats that hold code × scale exactly, if the
     /// architecture says that the layers are ternary whatever their format.
     fn ternary_format(&self, source: &Source, cols: usize, scale: Option<f32>) -> Result<Format, Error> {
-        if cols % Format::I2_S.block_len() == 0 {
+        if cols.is_multiple_of(Format::I2_S.block_len()) {
             return Ok(Format::I2_S);
         }
         if self.settings.arch != Arch::BitNet {

@@ -79,8 +79,6 @@ pub(super) struct Settings {
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
-    /// Whether config.json gives the width of a head itself.
-    head_dim_given: bool,
     eps: f64,
     pub(super) rope: Rope,
     window: Option<Window>,
@@ -195,7 +193,6 @@ impl Settings {
             heads,
             kv_heads,
             head_dim,
-            head_dim_given: given.is_some(),
             eps: match keys.float("rms_norm_eps")? {
                 Some(eps) => eps,
                 None if arch == Arch::BitNet => 1e-5,
@@ -234,7 +231,7 @@ impl Settings {
             put("rope.freq_base_swa", float(window.theta));
         }
         put("attention.layer_norm_rms_epsilon", float(self.eps));
-        if self.head_dim_given {
+        if self.arch != Arch::BitNet {
             put("attention.key_length", size(self.head_dim));
             put("attention.value_length", size(self.head_dim));
         }
@@ -337,10 +334,9 @@ fn rope(keys: &Keys, arch: Arch, head_dim: usize) -> Result<Rope, Error> {
             Arch::Llama | Arch::Qwen3 => 10_000.0,
         },
     };
-    if let Some(part) = inner("partial_rotary_factor").or_else(|| keys.get("partial_rotary_factor")) {
-        if part.as_f64() != Some(1.0) {
-            return Err(folder.unsupported(format!("`partial_rotary_factor` {part} is not supported")));
-        }
+    let part = inner("partial_rotary_factor").or_else(|| keys.get("partial_rotary_factor"));
+    if let Some(part) = part.filter(|part| part.as_f64() != Some(1.0)) {
+        return Err(folder.unsupported(format!("`partial_rotary_factor` {part} is not supported")));
     }
     let number = |key: &str| match inner(key) {
         Some(value) => positive(folder, key, value),
@@ -367,12 +363,10 @@ fn rope(keys: &Keys, arch: Arch, head_dim: usize) -> Result<Rope, Error> {
 }
 
 /// What Llama 3.1 divides each frequency by: nothing where a turn is short, `factor` where it is longer
-/// than the old context, and a blend between. In f32, as llama.cpp's converter computes it.
+/// than the old context, and a blend between (transformers' `modeling_rope_utils.py`).
 fn llama3_divisors(theta: f64, head_dim: usize, factor: f64, low: f64, high: f64, old_context: f64) -> Vec<f32> {
     let divisor = |i: usize| {
-        let exponent = (2 * i) as f32 / head_dim as f32;
-        let frequency = 1.0 / (theta as f32).powf(exponent);
-        let wavelength = f64::from(2.0 * std::f32::consts::PI / frequency);
+        let wavelength = 2.0 * std::f64::consts::PI * theta.powf((2 * i) as f64 / head_dim as f64);
         if wavelength < old_context / high {
             1.0
         } else if wavelength > old_context / low {

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::neon::{self, lanes, load, load_u8, sums_of_eight};
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -24,6 +24,8 @@ impl NeonDot {
 }
 
 impl Kernel for NeonDot {
+    type Lanes = [float32x4_t; 8];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -42,15 +44,51 @@ impl Kernel for NeonDot {
     }
 
     #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { panel_sums(panel, q, sums) }
+    }
+
+    #[inline(always)]
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { dots_of_32(codes, q) }
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { neon::halves(bytes) }
+        unsafe { neon::load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [vdupq_n_f32(x); 8] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -124,8 +162,8 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
     let mut sums = [[vdupq_n_s32(0); R]; T];
     for (s, step) in steps.iter().enumerate() {
         let x: [int8x16_t; T] = std::array::from_fn(|t| load(&q[t][s]));
-        for r in 0..R {
-            let w = load_u8(&step.as_chunks::<16>().0[first + r]);
+        for (r, bytes) in step.as_chunks::<16>().0[first..first + R].iter().enumerate() {
+            let w = load_u8(bytes);
             let fields = [
                 vandq_u8(w, mask),
                 vandq_u8(vshrq_n_u8::<2>(w), mask),
@@ -161,6 +199,35 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
         sums[j % 2] = vmlaq_n_s32(sums[j % 2], sdot(zero, load(codes), load(q)), i32::from(scale));
     }
     vaddvq_s32(vaddq_s32(sums[0], sums[1]))
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    for quad in 0..4 {
+        let mut scaled = [vdupq_n_s32(0); T];
+        for (j, scales) in panel.scales.iter().enumerate() {
+            let codes: [int8x16_t; 4] =
+                std::array::from_fn(|k| load(&panel.codes[4 * j + k].as_chunks::<16>().0[quad]));
+            // Each scale is there twice: one of the two as i32.
+            let twice = neon::load_i16(&scales.as_chunks::<8>().0[quad]);
+            let scales = vshrq_n_s32::<16>(vreinterpretq_s32_s16(twice));
+            for t in 0..T {
+                let x = load(&q[t].as_chunks::<16>().0[j]);
+                let dot = sdot_lane::<0>(vdupq_n_s32(0), codes[0], x);
+                let dot = sdot_lane::<1>(dot, codes[1], x);
+                let dot = sdot_lane::<2>(dot, codes[2], x);
+                let dot = sdot_lane::<3>(dot, codes[3], x);
+                scaled[t] = vmlaq_s32(scaled[t], dot, scales);
+            }
+        }
+        for (out, scaled) in out.iter_mut().zip(scaled) {
+            out.scaled[4 * quad..][..4].copy_from_slice(&lanes(scaled));
+        }
+    }
+    neon::panel_offsets(panel, sums, &mut out);
+    out
 }
 
 #[inline]

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::aarch64::*;
 
@@ -18,6 +18,8 @@ impl Neon {
 }
 
 impl Kernel for Neon {
+    type Lanes = [float32x4_t; 8];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the feature.
         unsafe { run(self, task) }
@@ -36,15 +38,51 @@ impl Kernel for Neon {
     }
 
     #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { panel_sums(panel, q, sums) }
+    }
+
+    #[inline(always)]
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
         // SAFETY: `self` proves that the CPU has the feature.
         unsafe { dots_of_32(codes, q) }
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the feature.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { [vdupq_n_f32(x); 8] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -141,6 +179,63 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
 
 #[inline]
 #[target_feature(enable = "neon")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    for quad in 0..4 {
+        for t in 0..T {
+            let mut scaled = [vdupq_n_s32(0); 2];
+            for (j, scales) in panel.scales.iter().enumerate() {
+                // Lanes are (row, column mod 4): four products of at most 63·127 fit i16.
+                let mut narrow = [vdupq_n_s16(0); 2];
+                for k in 4 * j..4 * j + 4 {
+                    let codes = load(&panel.codes[k].as_chunks::<16>().0[quad]);
+                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
+                    let x = vreinterpretq_s8_s32(vdupq_n_s32(x));
+                    narrow[0] = vmlal_s8(narrow[0], vget_low_s8(codes), vget_low_s8(x));
+                    narrow[1] = vmlal_high_s8(narrow[1], codes, x);
+                }
+                // Two lanes per row, as the scales are there twice.
+                let scales = load_i16(&scales.as_chunks::<8>().0[quad]);
+                scaled[0] = vmlaq_s32(scaled[0], vpaddlq_s16(narrow[0]), vmovl_s16(vget_low_s16(scales)));
+                scaled[1] = vmlaq_s32(scaled[1], vpaddlq_s16(narrow[1]), vmovl_high_s16(scales));
+            }
+            out[t].scaled[4 * quad..][..4].copy_from_slice(&lanes(vpaddq_s32(scaled[0], scaled[1])));
+        }
+    }
+    panel_offsets(panel, sums, &mut out);
+    out
+}
+
+/// The sums of offsets of a panel.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn panel_offsets<const T: usize>(panel: &Panel, sums: [&[i16; 16]; T], out: &mut [PanelSums; T]) {
+    for quad in 0..4 {
+        let mut offset = [vdupq_n_s32(0); T];
+        for (j, offsets) in panel.offsets.iter().enumerate() {
+            let pairs = load_i16(&offsets.as_chunks::<8>().0[quad]);
+            let even = vget_low_s16(vuzp1q_s16(pairs, pairs));
+            let odd = vget_low_s16(vuzp2q_s16(pairs, pairs));
+            for t in 0..T {
+                offset[t] = vmlal_n_s16(offset[t], even, sums[t][2 * j]);
+                offset[t] = vmlal_n_s16(offset[t], odd, sums[t][2 * j + 1]);
+            }
+        }
+        for (out, offset) in out.iter_mut().zip(offset) {
+            out.offset[4 * quad..][..4].copy_from_slice(&lanes(offset));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_i16(values: &[i16; 8]) -> int16x8_t {
+    // SAFETY: 16 bytes are read from an array of 16 bytes.
+    unsafe { vld1q_s16(values.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
 fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let mut d = [vdupq_n_s32(0); 8];
     let blocks = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
@@ -170,15 +265,45 @@ pub(super) fn sums_of_eight(d: [int32x4_t; 8]) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let parts = bytes.as_chunks::<8>().0;
-    let floats: [float32x4_t; 8] = std::array::from_fn(|i| {
+pub(super) fn load_f32(bytes: &[u8; 128]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; NEON loads need no alignment.
+        *lanes = unsafe { vld1q_f32(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_f16(bytes: &[u8; 64]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
         // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
-        let bits = unsafe { vld1_u16(parts[i].as_ptr().cast()) };
-        vcvt_f32_f16(vreinterpret_f16_u16(bits))
-    });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[float32x4_t; 8], [f32; 32]>(floats) }
+        *lanes = unsafe { vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(part.as_ptr().cast()))) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_bf16(bytes: &[u8; 64]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
+        *lanes = unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(part.as_ptr().cast()))) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add_products(sum: [float32x4_t; 8], a: [float32x4_t; 8], b: [float32x4_t; 8]) -> [float32x4_t; 8] {
+    let mut sum = sum;
+    for i in 0..8 {
+        sum[i] = vaddq_f32(sum[i], vmulq_f32(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -21,6 +21,8 @@ impl Avx2 {
 }
 
 impl Kernel for Avx2 {
+    type Lanes = [__m256; 4];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -39,15 +41,51 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { panel_sums(panel, q, sums) }
+    }
+
+    #[inline(always)]
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { dots_of_32(codes, q) }
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [_mm256_set1_ps(x); 4] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -146,6 +184,47 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    // Eight rows at a time.
+    for half in 0..2 {
+        let mut scaled = [_mm256_setzero_si256(); T];
+        for (j, scales) in panel.scales.iter().enumerate() {
+            let scales = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(scales)[half]);
+            for k in 4 * j..4 * j + 4 {
+                let codes = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(&panel.codes[k])[half]);
+                for t in 0..T {
+                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
+                    let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(x));
+                    scaled[t] = _mm256_add_epi32(scaled[t], _mm256_madd_epi16(pairs, scales));
+                }
+            }
+        }
+        let mut offset = [_mm256_setzero_si256(); T];
+        for (j, offsets) in panel.offsets.iter().enumerate() {
+            let offsets = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(offsets)[half]);
+            for t in 0..T {
+                let pair: [i16; 2] = sums[t].as_chunks().0[j];
+                let products = _mm256_madd_epi16(offsets, _mm256_set1_epi32(bytemuck::cast(pair)));
+                offset[t] = _mm256_add_epi32(offset[t], products);
+            }
+        }
+        for (t, out) in out.iter_mut().enumerate() {
+            out.scaled[8 * half..][..8].copy_from_slice(&lanes(scaled[t]));
+            out.offset[8 * half..][..8].copy_from_slice(&lanes(offset[t]));
+        }
+    }
+    out
+}
+
+#[inline(always)]
+fn lanes(v: __m256i) -> [i32; 8] {
+    // SAFETY: both are 32 bytes of plain integers.
+    unsafe { std::mem::transmute::<__m256i, [i32; 8]>(v) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
 fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let ones = _mm256_set1_epi16(1);
     let mut d = [_mm256_setzero_si256(); 8];
@@ -160,18 +239,52 @@ fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let a = _mm256_hadd_epi32(_mm256_hadd_epi32(d[0], d[1]), _mm256_hadd_epi32(d[2], d[3]));
     let b = _mm256_hadd_epi32(_mm256_hadd_epi32(d[4], d[5]), _mm256_hadd_epi32(d[6], d[7]));
     let sums = _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b));
-    // SAFETY: both are 32 bytes of plain integers.
-    unsafe { std::mem::transmute::<__m256i, [i32; 8]>(sums) }
+    lanes(sums)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let (parts, _) = bytes.as_chunks::<16>();
-    // SAFETY: 16 bytes are read from an array of 16 bytes; unaligned loads.
-    let floats = [0, 1, 2, 3].map(|i| unsafe { _mm256_cvtph_ps(_mm_loadu_si128(parts[i].as_ptr().cast())) });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[__m256; 4], [f32; 32]>(floats) }
+fn load_f32(bytes: &[u8; 128]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe { _mm256_loadu_ps(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_f16(bytes: &[u8; 64]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+        *lanes = unsafe { _mm256_cvtph_ps(_mm_loadu_si128(part.as_ptr().cast())) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_bf16(bytes: &[u8; 64]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+        *lanes = unsafe {
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(part.as_ptr().cast()))))
+        };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn add_products(sum: [__m256; 4], a: [__m256; 4], b: [__m256; 4]) -> [__m256; 4] {
+    let mut sum = sum;
+    for i in 0..4 {
+        sum[i] = _mm256_add_ps(sum[i], _mm256_mul_ps(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Task};
+use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -24,6 +24,8 @@ impl Avx512Vnni {
 }
 
 impl Kernel for Avx512Vnni {
+    type Lanes = [__m512; 2];
+
     fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { run(self, task) }
@@ -42,15 +44,51 @@ impl Kernel for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { panel_sums(panel, q, sums) }
+    }
+
+    #[inline(always)]
     fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { dots_of_32(codes, q) }
     }
 
     #[inline(always)]
-    fn halves(self, bytes: &[u8; 64]) -> [f32; 32] {
+    fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { halves(bytes) }
+        unsafe { load_f32(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_f16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { [_mm512_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { add_products(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn store(self, lanes: Self::Lanes) -> [f32; 32] {
+        // SAFETY: both are 128 bytes of plain floats.
+        unsafe { std::mem::transmute(lanes) }
     }
 
     #[inline(always)]
@@ -146,6 +184,37 @@ fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let zero = _mm512_setzero_si512();
+    let mut scaled = [zero; T];
+    for (j, scales) in panel.scales.iter().enumerate() {
+        // Each scale is there twice: one of the two as i32.
+        let scales = _mm512_srai_epi32::<16>(load(bytemuck::cast_ref(scales)));
+        for t in 0..T {
+            let x = columns(&q[t].as_chunks().0[j]);
+            let mut dot = zero;
+            for (codes, x) in panel.codes[4 * j..4 * j + 4].iter().zip(x) {
+                dot = _mm512_dpbusd_epi32(dot, load(bytemuck::cast_ref(codes)), _mm512_set1_epi32(x));
+            }
+            scaled[t] = _mm512_add_epi32(scaled[t], _mm512_mullo_epi32(dot, scales));
+        }
+    }
+    let mut offset = [zero; T];
+    for (j, offsets) in panel.offsets.iter().enumerate() {
+        let offsets = load(bytemuck::cast_ref(offsets));
+        for t in 0..T {
+            let pair: [i16; 2] = sums[t].as_chunks().0[j];
+            offset[t] = _mm512_dpwssd_epi32(offset[t], offsets, _mm512_set1_epi32(bytemuck::cast(pair)));
+        }
+    }
+    std::array::from_fn(
+        #[inline(always)]
+        |t| PanelSums { scaled: lanes(scaled[t]), offset: lanes(offset[t]) },
+    )
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
 fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
     let zero = _mm512_setzero_si512();
     let mut d = [zero; 4];
@@ -167,12 +236,49 @@ fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
-fn halves(bytes: &[u8; 64]) -> [f32; 32] {
-    let (parts, _) = bytes.as_chunks::<32>();
-    // SAFETY: 32 bytes are read from an array of 32 bytes; unaligned loads.
-    let floats = [0, 1].map(|i| unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(parts[i].as_ptr().cast())) });
-    // SAFETY: both are 128 bytes of plain floats.
-    unsafe { std::mem::transmute::<[__m512; 2], [f32; 32]>(floats) }
+fn load_f32(bytes: &[u8; 128]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<64>().0) {
+        // SAFETY: 64 bytes are read from an array of 64 bytes; an unaligned load.
+        *lanes = unsafe { _mm512_loadu_ps(part.as_ptr().cast()) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load_f16(bytes: &[u8; 64]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(part.as_ptr().cast())) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load_bf16(bytes: &[u8; 64]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
+        // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+        *lanes = unsafe {
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(
+                part.as_ptr().cast(),
+            ))))
+        };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn add_products(sum: [__m512; 2], a: [__m512; 2], b: [__m512; 2]) -> [__m512; 2] {
+    let mut sum = sum;
+    for i in 0..2 {
+        sum[i] = _mm512_add_ps(sum[i], _mm512_mul_ps(a[i], b[i]));
+    }
+    sum
 }
 
 #[inline]

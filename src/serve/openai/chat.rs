@@ -190,7 +190,7 @@ struct Delta {
     content: Option<String>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+/// Takes a reference because serde wants it so.
 fn is_zero(n: &usize) -> bool {
     *n == 0
 }

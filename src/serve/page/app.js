@@ -89,6 +89,8 @@ $("new").addEventListener("click", () => {
 /** Shows a question and its answer. */
 function ask(text) {
   welcome.hidden = true;
+  // A question that got no answer is not asked again along with this one.
+  if (turns.at(-1)?.role === "user") turns.pop();
   turns.push({ role: "user", content: text });
   const mine = element("p", "message mine", text);
   mine.dir = "auto";
@@ -153,7 +155,8 @@ async function answer() {
     if (said === "") box.remove();
     log.append(apology(problem, box));
   } else {
-    turns.push({ role: "assistant", content: said });
+    if (said !== "") turns.push({ role: "assistant", content: said });
+    else text.textContent = abort.signal.aborted ? "" : "(no answer)";
     if (abort.signal.aborted) box.append(element("p", "figures", "Stopped."));
     else if (figures) box.append(element("p", "figures", describe(figures) + (cut ? " · cut off: no more room" : "")));
   }

@@ -1,11 +1,15 @@
 //! Tokenizers and templates against the answers of llama.cpp and Hugging Face.
 
+mod defaults;
 mod golden;
+mod hostile;
+mod json;
+mod long;
 mod shield;
 mod vectors;
 
-use super::Tokenizer;
-use crate::gguf;
+use super::{Error, Tokenizer};
+use crate::gguf::{self, Array, Value, Writer};
 use std::path::PathBuf;
 
 /// A file of this project.
@@ -27,4 +31,34 @@ fn data(name: &str) -> Option<PathBuf> {
 /// The tokenizer of the demo base.
 fn demo() -> Tokenizer {
     Tokenizer::from_gguf(&gguf::File::open(&ours("models/demo/demo-early-I2_S.gguf")).unwrap()).unwrap()
+}
+
+/// A tokenizer from these metadata, through a file.
+fn load(metadata: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vocab.gguf");
+    let mut writer = Writer::new(&path);
+    metadata.into_iter().for_each(|(key, value)| writer.metadata(key, value));
+    writer.begin().unwrap().finish().unwrap();
+    Tokenizer::from_gguf(&gguf::File::open(&path).unwrap())
+}
+
+fn text(s: &str) -> Value {
+    Value::String(s.to_owned())
+}
+
+fn strings(all: &[&str]) -> Value {
+    Value::Array(Array::String(all.iter().map(|s| (*s).to_owned()).collect()))
+}
+
+/// A byte-level vocabulary that cuts as GPT-2 does.
+fn bpe(tokens: &[&str], merges: &[&str], more: Vec<(&str, Value)>) -> Result<Tokenizer, Error> {
+    let mut all = vec![
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("gpt-2")),
+        ("tokenizer.ggml.tokens", strings(tokens)),
+        ("tokenizer.ggml.merges", strings(merges)),
+    ];
+    all.extend(more);
+    load(all)
 }
