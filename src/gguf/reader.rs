@@ -275,6 +275,10 @@ impl<'a> Reader<'a> {
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(self.invalid(start, format!("{} has {} bytes, 1 to {MAX_NAME} are good", what(), name.len())));
         }
+        // Names are printed, also in errors: they must not steer a terminal.
+        if name.chars().any(char::is_control) {
+            return Err(self.invalid(start, format!("{} has control characters: {name:?}", what())));
+        }
         Ok(name.to_owned())
     }
 

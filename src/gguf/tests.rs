@@ -131,6 +131,11 @@ fn absurd_counts_and_lengths_are_refused_before_memory_is_taken() {
 #[test]
 fn bad_metadata_is_refused() {
     Raw::new(0, 1).string("").u32(7).bytes(&[0]).refused("metadata key 0 has 0 bytes");
+    Raw::new(0, 1)
+        .string("\x1b[2J")
+        .u32(7)
+        .bytes(&[0])
+        .refused(r#"metadata key 0 has control characters: "\u{1b}[2J""#);
     Raw::new(0, 1).u64(2).bytes(b"\xff\xfe").u32(7).bytes(&[0; 9]).refused("not valid UTF-8 at byte 32");
     Raw::new(0, 1).string("k").u32(8).u64(1).bytes(&[0xff]).refused("metadata key `k` is not valid UTF-8");
     Raw::new(0, 1).string("k").u32(7).bytes(&[2]).refused("boolean of value 2");
