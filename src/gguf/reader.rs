@@ -167,7 +167,8 @@ fn place(r: &Reader, entries: Vec<Entry>, alignment: u32) -> Result<Vec<Tensor>,
     for (n, &i) in order.iter().enumerate() {
         room[i] = order.get(n + 1).map_or(end, |&next| starts[next]) - starts[i];
     }
-    let group = q2_0_group(&entries, &room);
+    let last = order.last().copied();
+    let group = q2_0_group(r, &entries, &room, last, alignment)?;
     let mut tensors = Vec::with_capacity(entries.len());
     for (i, e) in entries.into_iter().enumerate() {
         let format = if e.format == Format::Q2_0 { group } else { e.format };
@@ -188,17 +189,55 @@ fn place(r: &Reader, entries: Vec<Entry>, alignment: u32) -> Result<Vec<Tensor>,
     Ok(tensors)
 }
 
-/// Which of the two `Q2_0` layouts a file uses. One program writes a file, so all its tensors agree:
-/// groups of 64 take more room, and if any tensor has too little for them the groups are of 128.
-fn q2_0_group(entries: &[Entry], room: &[u64]) -> Format {
-    let q2 = || entries.iter().zip(room).filter(|(e, _)| e.format == Format::Q2_0);
-    let fits = |format: Format| {
-        q2().all(|(e, &room)| {
-            e.dims[0].is_multiple_of(format.block_len())
-                && format.tensor_bytes(e.values).is_some_and(|size| size as u64 <= room)
+/// Which of the two `Q2_0` layouts a file uses. One program writes a file, so all its tensors agree. The right
+/// layout fills the room of each tensor but for the padding; the last one's padding may be missing.
+///
+/// Tensors so small that their padding hides the difference count as groups of 64. A wide alignment hides it in
+/// large tensors too: then a guess could be wrong about a whole model, and there is none.
+fn q2_0_group(
+    r: &Reader,
+    entries: &[Entry],
+    room: &[u64],
+    last: Option<usize>,
+    alignment: u32,
+) -> Result<Format, Error> {
+    let align = u64::from(alignment);
+    let fits = |i: usize, format: Format| {
+        let e = &entries[i];
+        let size = format.tensor_bytes(e.values).filter(|_| e.dims[0].is_multiple_of(format.block_len()));
+        size.and_then(|size| u64::try_from(size).ok()).is_some_and(|size| match size.checked_next_multiple_of(align) {
+            Some(padded) if last == Some(i) => (size..=padded).contains(&room[i]),
+            padded => padded == Some(room[i]),
         })
     };
-    if !fits(Format::Q2_0) && fits(Format::Q2_0_G128) { Format::Q2_0_G128 } else { Format::Q2_0 }
+    let q2: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].format == Format::Q2_0).collect();
+    let all = |format| q2.iter().all(|&i| fits(i, format));
+    match (all(Format::Q2_0), all(Format::Q2_0_G128)) {
+        (true, false) => Ok(Format::Q2_0),
+        (false, true) => Ok(Format::Q2_0_G128),
+        (true, true) => match q2.first() {
+            Some(&i) if alignment > DEFAULT_ALIGNMENT => {
+                let name = &entries[i].name;
+                Err(r.invalid(entries[i].at, format!("tensor `{name}` could have Q2_0 groups of 64 or of 128, entry")))
+            }
+            _ => Ok(Format::Q2_0),
+        },
+        (false, false) => {
+            let bad = |&i: &usize| !fits(i, Format::Q2_0);
+            let i = q2.iter().copied().find(bad).unwrap_or(0);
+            let e = &entries[i];
+            let size = |format: Format| format.tensor_bytes(e.values).map_or("no".to_owned(), |n| n.to_string());
+            let what = format!(
+                "tensor `{}` has {} bytes, but {} values of Q2_0 take {}, or in groups of 128 {}; entry",
+                e.name,
+                room[i],
+                e.values,
+                size(Format::Q2_0),
+                size(Format::Q2_0_G128)
+            );
+            Err(r.invalid(e.at, what))
+        }
+    }
 }
 
 struct Reader<'a> {
