@@ -4,12 +4,12 @@
 //! "GGUF" version n_tensors n_keys | key type value … | name rank dims… type offset … | pad | tensor data
 //! ```
 //! Counts and lengths are u64, in version 1 u32. A count is never believed before the bytes that
-//! it needs at least are seen to be there, so memory stays within a small factor of the file's size.
+//! it needs at least are seen to be there, so memory stays within a small factor of the file's size (some 5).
 
+use super::index::Index;
 use super::value::{Array, Value, id};
 use super::{Bytes, Error, Tensor, types};
 use crate::quant::Format;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Tensor data starts at a multiple of this unless `general.alignment` says otherwise.
@@ -19,6 +19,10 @@ const ALIGNMENTS: Range<u32> = 8..(1 << 16) + 1;
 /// The specification's limit on the length of a key; used for tensor names too.
 const MAX_NAME: usize = 65_535;
 const MAX_RANK: u32 = 4;
+/// Real files have less than a hundred metadata keys,
+const MAX_KEYS: usize = 1 << 16;
+/// and less than ten thousand tensors.
+const MAX_TENSORS: usize = 1 << 20;
 
 /// What a file says, checked against its bytes.
 #[derive(Debug)]
@@ -26,9 +30,9 @@ pub(super) struct Directory {
     pub(super) version: u32,
     pub(super) alignment: u32,
     pub(super) metadata: Vec<(String, Value)>,
-    pub(super) keys: HashMap<String, usize>,
+    pub(super) keys: Index,
     pub(super) tensors: Vec<Tensor>,
-    pub(super) names: HashMap<String, usize>,
+    pub(super) names: Index,
 }
 
 /// Reads and checks everything but the tensors' values.
@@ -56,27 +60,29 @@ pub(super) fn read(file: &str, bytes: &Bytes) -> Result<Directory, Error> {
     Ok(Directory { version, alignment, metadata, keys, tensors, names })
 }
 
-type Metadata = (Vec<(String, Value)>, HashMap<String, usize>);
+type Metadata = (Vec<(String, Value)>, Index);
 
 fn read_metadata(r: &mut Reader, count: usize) -> Result<Metadata, Error> {
     let smallest = r.length_bytes() + 4 + 1;
-    let (mut metadata, mut keys) = (Vec::new(), HashMap::new());
     r.expect_room(count, smallest, || format!("the metadata count {count}"))?;
+    if count > MAX_KEYS {
+        return Err(r.invalid(r.at, format!("{count} metadata keys, at most {MAX_KEYS} are good,")));
+    }
+    let (mut metadata, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for i in 0..count {
-        let start = r.at;
+        starts.push(r.at);
         let key = r.name(|| format!("metadata key {i}"))?;
-        if keys.insert(key.clone(), i).is_some() {
-            return Err(r.invalid(start, format!("metadata key `{key}` is there twice")));
-        }
         let value = r.value(&key)?;
         metadata.push((key, value));
     }
+    let keys = Index::new(count, |i| &metadata[i].0)
+        .map_err(|i| r.invalid(starts[i], format!("metadata key `{}` is there twice", metadata[i].0)))?;
     Ok((metadata, keys))
 }
 
-fn alignment(r: &Reader, metadata: &[(String, Value)], keys: &HashMap<String, usize>) -> Result<u32, Error> {
+fn alignment(r: &Reader, metadata: &[(String, Value)], keys: &Index) -> Result<u32, Error> {
     let key = "general.alignment";
-    let Some(&i) = keys.get(key) else { return Ok(DEFAULT_ALIGNMENT) };
+    let Some(i) = keys.find(key, |i| &metadata[i].0) else { return Ok(DEFAULT_ALIGNMENT) };
     match metadata[i].1 {
         Value::U32(a) if a.is_power_of_two() && ALIGNMENTS.contains(&a) => Ok(a),
         Value::U32(a) => Err(r.key(key, format!("is {a}, not a power of two from 8 to 65536"))),
@@ -96,20 +102,20 @@ struct Entry {
     at: usize,
 }
 
-type Entries = (Vec<Entry>, HashMap<String, usize>);
-
-fn read_entries(r: &mut Reader, count: usize) -> Result<Entries, Error> {
+fn read_entries(r: &mut Reader, count: usize) -> Result<(Vec<Entry>, Index), Error> {
     let smallest = r.length_bytes() + 4 + r.length_bytes() + 4 + 8;
-    let (mut entries, mut names) = (Vec::new(), HashMap::new());
     r.expect_room(count, smallest, || format!("the tensor count {count}"))?;
+    if count > MAX_TENSORS {
+        return Err(r.invalid(r.at, format!("{count} tensors, at most {MAX_TENSORS} are good,")));
+    }
+    let mut entries = Vec::with_capacity(count);
     for i in 0..count {
         let at = r.at;
         let name = r.name(|| format!("the name of tensor {i}"))?;
-        if names.insert(name.clone(), i).is_some() {
-            return Err(r.invalid(at, format!("tensor `{name}` is there twice")));
-        }
         entries.push(read_entry(r, name, at)?);
     }
+    let names = Index::new(count, |i| &entries[i].name)
+        .map_err(|i| r.invalid(entries[i].at, format!("tensor `{}` is there twice", entries[i].name)))?;
     Ok((entries, names))
 }
 
@@ -373,7 +379,7 @@ impl<'a> Reader<'a> {
             }
             id::STRING => {
                 self.expect_room(n, self.length_bytes(), || what.to_owned())?;
-                let mut strings = Vec::new();
+                let mut strings = Vec::with_capacity(n);
                 for _ in 0..n {
                     strings.push(self.string(what)?.to_owned());
                 }

@@ -155,6 +155,28 @@ fn absurd_counts_and_lengths_are_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn many_tiny_entries_take_memory_within_a_small_factor_of_the_file() {
+    let keys = (0..50_000).fold(Raw::new(0, 50_000), |raw, i| raw.string(&format!("{i:x}")).u32(0).bytes(&[0]));
+    let entries = (0..50_000u64)
+        .fold(Raw::new(50_000, 0), |raw, i| raw.string(&format!("{i:x}")).u32(1).u64(1).u32(0).u64(32 * i));
+    let strings = (0..50_000).fold(Raw::new(0, 1).string("k").u32(9).u32(8).u64(50_000), |raw, _| raw.string("a"));
+    for (what, raw) in [("keys", keys), ("tensors", entries.data(32 * 50_000)), ("strings", strings)] {
+        let data = if what == "tensors" { 32 * 50_000 } else { 0 };
+        let (bytes, size) = (Bytes::new(raw.0.clone()), (raw.0.len() - data) as u64);
+        let used = allocation_counter::measure(|| drop(File::from_bytes("many", bytes).unwrap())).bytes_max;
+        assert!(used < 8 * size, "{what}: {used} bytes for {size}");
+    }
+}
+
+#[test]
+fn absurdly_many_keys_and_tensors_are_refused() {
+    let keys = (1 << 16) + 1;
+    Raw::new(0, keys).data(13 * keys as usize).refused("65537 metadata keys, at most 65536 are good");
+    let tensors = (1 << 20) + 1;
+    Raw::new(tensors, 0).data(40 * tensors as usize).refused("1048577 tensors, at most 1048576 are good");
+}
+
+#[test]
 fn bad_metadata_is_refused() {
     Raw::new(0, 1).string("").u32(7).bytes(&[0]).refused("metadata key 0 has 0 bytes");
     Raw::new(0, 1)
