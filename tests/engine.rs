@@ -1,5 +1,8 @@
 //! The engine on the demo base: what it promises to those who submit requests.
 
+#[path = "../src/testing.rs"]
+mod testing;
+
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use locollm::base;
@@ -8,6 +11,7 @@ use locollm::kernel::Compute;
 use locollm::model::{KvCache, Model};
 use locollm::text::{Encode, Token, Tokenizer};
 use std::sync::{Arc, LazyLock};
+use testing::shared_data;
 
 /// The demo base, loaded once for all tests.
 static DEMO: LazyLock<(Arc<Model>, Arc<Tokenizer>)> = LazyLock::new(|| {
@@ -351,12 +355,8 @@ fn requests_that_cannot_be_served_are_refused() {
 /// 50 greedy continuations by another implementation of the same network (see the data's README), all at once.
 #[test]
 fn greedy_answers_equal_the_reference() {
-    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let root = std::env::var("LOCO_TEST_DATA").unwrap_or_else(|_| here.into());
-    let Ok(lines) = std::fs::read_to_string(format!("{root}/demo-early/reference.jsonl")) else {
-        println!("skipped: no demo-early/reference.jsonl");
-        return;
-    };
+    let Some(path) = shared_data("demo-early/reference.jsonl") else { return };
+    let lines = std::fs::read_to_string(path).unwrap();
     let engine = start(2, Options { max_waiting: 50, ..Options::default() });
     let list = |v: &serde_json::Value| -> Vec<Token> { serde_json::from_value(v.clone()).unwrap() };
     let live: Vec<_> = (lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()))
