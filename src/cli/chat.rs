@@ -3,7 +3,7 @@
 use super::Base;
 use super::talk::{Answer, Talk, figures, receive, show};
 use crate::engine::{self, Event, Events, Finish, Timing};
-use crate::serve::LoadedBase;
+use crate::host::LoadedBase;
 use crate::text::Message;
 use anyhow::Context;
 use rustyline::error::ReadlineError;

@@ -3,7 +3,7 @@
 use super::Base;
 use super::talk::{Talk, figures, rate, receive, show};
 use crate::engine;
-use crate::serve::LoadedBase;
+use crate::host::LoadedBase;
 use crate::text::{Encode, Message, Token};
 use anyhow::Context;
 use serde_json::json;

@@ -2,8 +2,9 @@
 
 use super::Base;
 use crate::engine;
+use crate::host::LoadedBase;
 use crate::model::KvFormat;
-use crate::serve::{self, Grace, LoadedBase, Service, lan_addresses, qr_code};
+use crate::serve::{self, Grace, Service, lan_addresses, qr_code};
 use anyhow::Context;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -121,7 +122,7 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
     let facts = &base.facts;
     writeln!(out, "LocoLLM {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base     {}", base.summary())?;
-    if base.is_demo() {
+    if base.demo {
         writeln!(out, "           A toy: it knows a few hundred facts and skills, and makes up the rest.")?;
         writeln!(out, "           A real base: loco serve --model FILE.gguf")?;
     }

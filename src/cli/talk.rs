@@ -1,7 +1,7 @@
 //! What `loco query` and `loco chat` share: sampling options, printing an answer, its figures.
 
-use crate::engine::{Events, Finish, Request, Sampling, Timing};
-use crate::serve::{Knobs, LoadedBase, random_seed};
+use crate::engine::{Events, Finish, Request, Timing};
+use crate::host::{Knobs, LoadedBase, random_seed};
 use crate::text::Token;
 use clap::Args;
 use std::borrow::Cow;
@@ -50,17 +50,8 @@ impl Talk {
     /// The engine's request for a prompt.
     pub(super) fn request(&self, base: &LoadedBase, prompt: Vec<Token>) -> Request {
         let knobs = self.knobs();
-        let sampling: Sampling = knobs.sampling(&base.default_sampling(), self.seed.unwrap_or_else(random_seed));
-        Request {
-            prompt,
-            max_tokens: knobs.max_tokens.unwrap_or(base.engine.context()),
-            sampling,
-            stop: Vec::new(),
-            stop_tokens: Vec::new(),
-            ignore_end: false,
-            logprobs: None,
-            prompt_logprobs: None,
-        }
+        let seed = self.seed.unwrap_or_else(random_seed);
+        base.request(prompt, &knobs, &base.default_sampling(), seed)
     }
 }
 
