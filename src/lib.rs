@@ -20,3 +20,6 @@ pub mod kernel;
 pub mod quant;
 
 pub mod gguf;
+
+#[cfg(test)]
+mod testing;

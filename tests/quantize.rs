@@ -1,10 +1,13 @@
 //! `loco quantize` from outside.
 
 mod common;
+#[path = "../src/testing.rs"]
+mod testing;
 
 use common::loco;
 use std::path::Path;
 use std::process::Output;
+use testing::shared_data;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
 
@@ -51,17 +54,13 @@ fn a_failure_leaves_no_file_and_says_why() {
 
 #[test]
 fn the_f16_demo_becomes_the_files_that_were_made_from_its_weights() {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let data = std::env::var("LOCO_TEST_DATA").unwrap_or_else(|_| beside.to_owned());
-    let demo = |format: &str| Path::new(&data).join(format!("demo-early/demo-early-{format}.gguf"));
-    if !demo("F16").exists() {
-        eprintln!("skipped: no {} in the test data", demo("F16").display());
-        return;
-    }
+    let demo = |format: &str| shared_data(&format!("demo-early/demo-early-{format}.gguf"));
+    let Some(source) = demo("F16") else { return };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     for format in ["I2_S", "TQ2_0"] {
-        assert!(quantize(demo("F16").to_str().unwrap(), &out, &["--to", format]).status.success());
-        assert!(std::fs::read(&out).unwrap() == std::fs::read(demo(format)).unwrap(), "{format}");
+        assert!(quantize(source.to_str().unwrap(), &out, &["--to", format]).status.success());
+        let Some(made) = demo(format) else { return };
+        assert!(std::fs::read(&out).unwrap() == std::fs::read(made).unwrap(), "{format}");
     }
 }
