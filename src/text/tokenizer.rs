@@ -18,6 +18,8 @@ pub struct Tokenizer {
     user_defined: Matcher,
     /// Tokens that no text may contain.
     control: Matcher,
+    /// The ends of their names.
+    control_ends: Matcher,
     /// Tokens that end an answer, sorted.
     ends: Vec<Token>,
     /// White space that some tokens take with them.
@@ -73,9 +75,10 @@ pub(super) struct Parts<'p> {
     pub(super) chat_template: Option<String>,
 }
 
-/// Whether `text` begins with a name of one character and its mark; longer names are broken by the mark.
+/// Whether `text` begins with a name of one character and its marks; longer names are broken by one mark. It
+/// takes two, as one may belong to the text that follows.
 fn is_shielded(text: &str) -> bool {
-    text.chars().nth(1) == Some(SHIELD)
+    text.chars().skip(1).take(2).eq([SHIELD; 2])
 }
 
 /// How [`Tokenizer::encode`] treats special tokens.
@@ -160,10 +163,12 @@ impl Tokenizer {
             None => add_bos && bos.is_some(),
         });
         let matcher = |kinds: &[Kind]| Matcher::new(&vocab, vocab.of_kinds(kinds));
+        let control = matcher(&[Kind::Control, Kind::Unknown]);
         Ok(Self {
             all: matcher(&[Kind::Control, Kind::Unknown, Kind::UserDefined]),
             user_defined: matcher(&[Kind::UserDefined]),
-            control: matcher(&[Kind::Control, Kind::Unknown]),
+            control_ends: control.ends(&vocab),
+            control,
             vocab,
             model,
             special,
@@ -212,19 +217,37 @@ impl Tokenizer {
     /// `text` such that [`Tokenizer::encode`] with `special` reads it as plain text, whatever it contains.
     ///
     /// U+FDD0, a code point that is no character and that `encode` drops, is put after the first character
-    /// of every name of a control token, and of every beginning of such a name at the end of the text, so
-    /// that neither a name nor two joined texts give a control token. Tokens that count as text
-    /// (user-defined ones, such as `<think>` in Qwen3) are left alone.
+    /// of every name of a control token, and of every beginning of such a name at the end of the text, and
+    /// before the end or a middle of such a name at the beginning of the text, so that neither a name nor two
+    /// joined texts give a control token. Left alone are tokens that count as text (user-defined ones, such as
+    /// `<think>` in Qwen3), and words from the middle of a name (`user` of `<|user|>`), which chat templates compare.
     pub fn shield(&self, text: &str) -> String {
         let text = text.replace(SHIELD, "");
+        // Templates trim texts.
+        let trimmed = text.len() - text.trim_start().len();
         let mut out = String::with_capacity(text.len() + 8);
         for (at, c) in text.char_indices() {
+            let (rest, first) = (&text.as_bytes()[at..], at == 0 || at == trimmed);
+            if first && self.may_complete(&text[at..]) {
+                out.push(SHIELD);
+            }
             out.push(c);
-            if self.control.may_start(&self.vocab, &text.as_bytes()[at..]) {
+            if self.control.starts(&self.vocab, rest) || self.control.is_beginning(&self.vocab, rest) {
+                out.push(SHIELD);
+            }
+            if self.control.starts(&self.vocab, &rest[..c.len_utf8()]) {
                 out.push(SHIELD);
             }
         }
         out
+    }
+
+    /// Whether `text` after others could complete the name of a control token.
+    fn may_complete(&self, text: &str) -> bool {
+        let whole = text.trim_end();
+        let is_word = whole.chars().all(|c| c.is_alphanumeric() || c == '_');
+        self.control_ends.starts(&self.vocab, text.as_bytes())
+            || (!is_word && self.control_ends.is_beginning(&self.vocab, whole.as_bytes()))
     }
 
     /// The bytes a token stands for; control tokens give their name. Empty for an id out of range.
