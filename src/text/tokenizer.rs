@@ -24,6 +24,8 @@ pub struct Tokenizer {
     ends: Vec<Token>,
     /// White space that some tokens take with them.
     strips: HashMap<Token, Strip>,
+    /// Whether the tokenizer's own file composes characters first (NFC), which is not done here, nor by llama.cpp.
+    pub(super) composes: bool,
     chat_template: Option<String>,
 }
 
@@ -72,6 +74,7 @@ pub(super) struct Parts<'p> {
     /// Ids that end an answer besides those in `special`.
     pub(super) ends: Vec<Token>,
     pub(super) strips: HashMap<Token, Strip>,
+    pub(super) composes: bool,
     pub(super) chat_template: Option<String>,
 }
 
@@ -118,9 +121,15 @@ const ENDS: &[&str] = &[
     "<|file_sep|>",
 ];
 
+/// Whether a token of this name ends an answer, whatever its file says.
+pub(super) fn is_usual_end(name: &str) -> bool {
+    ENDS.contains(&name)
+}
+
 impl Tokenizer {
     pub(super) fn build(parts: Parts) -> Result<Self, Error> {
-        let Parts { file, names, mut kinds, model, mut special, ends: more_ends, strips, chat_template } = parts;
+        let Parts { file, names, mut kinds, model, mut special, ends: more_ends, strips, composes, chat_template } =
+            parts;
         let Special { bos, eos, eot, eom, unknown, padding, .. } = special;
         // A token with a role that looks like a tag is control, even where the file forgot to say so.
         for id in [bos, eos, eot, eom, unknown, padding].into_iter().flatten() {
@@ -134,7 +143,7 @@ impl Tokenizer {
         }
         let mut ends: Vec<Token> = [eos, eot, eom].into_iter().flatten().chain(more_ends).collect();
         for ((id, name), kind) in (0..).zip(names).zip(&mut kinds) {
-            if ENDS.contains(&name.as_str()) {
+            if is_usual_end(name) {
                 *kind = Kind::Control;
                 ends.push(id);
             }
@@ -174,6 +183,7 @@ impl Tokenizer {
             special,
             ends,
             strips,
+            composes,
             chat_template,
         })
     }
@@ -314,6 +324,16 @@ impl Tokenizer {
     /// The chat template that came with the tokenizer, in the Jinja language.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
+    }
+
+    /// Tokens that end an answer, sorted.
+    pub(super) fn ends(&self) -> &[Token] {
+        &self.ends
+    }
+
+    /// Tokens that swallow white space.
+    pub(super) fn strips(&self) -> impl Iterator<Item = Token> {
+        self.strips.keys().copied()
     }
 
     pub(super) fn special(&self) -> &Special {
