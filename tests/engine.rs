@@ -1,5 +1,7 @@
 //! The engine on the demo base: what it promises to those who submit requests.
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use locollm::base;
 use locollm::engine::{Engine, Error, Event, Events, Finish, Options, Request, Sampling, Scored, Timing};
 use locollm::kernel::Compute;
@@ -231,6 +233,19 @@ fn a_full_queue_is_busy_until_somebody_leaves_it() {
 }
 
 #[test]
+fn who_may_wait_for_a_place_is_never_busy() {
+    let engine = start(1, Options { max_sequences: 1, max_waiting: 1, ..Options::default() });
+    let hello = || request(question("Hello!"));
+    let alone = ask(&engine, hello());
+    let first = engine.submit(hello()).unwrap();
+    let others = join_all((0..7).map(|_| engine.submit_when_free(hello())));
+    let others = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(others);
+    for events in std::iter::once(first).chain(others.into_iter().map(Result::unwrap)) {
+        assert_eq!(receive(events).0, alone);
+    }
+}
+
+#[test]
 fn a_stop_text_ends_the_answer_and_is_not_part_of_it() {
     let engine = start(1, Options::default());
     let france = || request(question("What is the capital of France?"));
@@ -285,10 +300,14 @@ fn a_shutdown_ends_every_answer() {
     let mut running = engine.submit(endless()).unwrap();
     first_token(&mut running);
     let waiting = engine.submit(endless()).unwrap();
+    assert!(engine.is_alive());
     engine.clone().shutdown();
+    assert!(!engine.is_alive());
+    assert_eq!(engine.ended().now_or_never(), Some(Error::Closed));
     assert_eq!(receive(running).0.finish, Finish::Cancelled);
     assert_eq!(receive(waiting).0.finish, Finish::Cancelled);
     assert_eq!(engine.submit(endless()).unwrap_err(), Error::Closed);
+    assert_eq!(engine.submit_when_free(endless()).now_or_never().unwrap().unwrap_err(), Error::Closed);
     engine.shutdown();
 }
 

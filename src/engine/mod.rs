@@ -4,6 +4,7 @@
 //! probabilities; it knows nothing of users, HTTP or JSON.
 
 mod blocks;
+mod board;
 mod logprobs;
 mod sample;
 mod scheduler;
@@ -14,14 +15,14 @@ mod worker;
 use crate::kernel::{Activations, Compute};
 use crate::model::{Config, KvCache, KvFormat, Model, State};
 use crate::text::{Token, Tokenizer};
+use board::{Board, Place};
 use scheduler::Limits;
 use sequence::Sequence;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use worker::{Base, Message, Worker};
+use worker::{Base, Worker};
 
 /// Most stop texts of a request.
 const MAX_STOPS: usize = 64;
@@ -59,6 +60,9 @@ pub enum Error {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     Closed,
+    /// The engine's thread panicked; the log has the reason. No request will be served any more.
+    #[error("the engine failed and serves no more")]
+    Failed,
 }
 
 /// How the next token is chosen. The order is: logit bias, penalties, temperature, top-k, top-p, min-p.
@@ -243,7 +247,7 @@ impl Default for Options {
 pub struct Stats {
     /// Requests being served.
     pub running: usize,
-    /// Requests no step has served yet.
+    /// Requests that have a place (see [`Options::max_waiting`]) and that no step has served yet.
     pub waiting: usize,
     /// Tokens generated since the start.
     pub generated_tokens: u64,
@@ -255,49 +259,6 @@ pub struct Stats {
     pub kv_blocks_used: usize,
     /// All KV blocks.
     pub kv_blocks: usize,
-}
-
-/// What the engine's thread and its handles both look at.
-#[derive(Debug)]
-struct Board {
-    max_waiting: usize,
-    waiting: AtomicUsize,
-    stopping: AtomicBool,
-    stats: Mutex<Stats>,
-}
-
-/// A place among the waiting requests; dropping it makes room for the next.
-#[derive(Debug)]
-struct Place(Arc<Board>);
-
-impl Board {
-    fn new(max_waiting: usize) -> Self {
-        let (waiting, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { max_waiting, waiting, stopping, stats: Mutex::default() }
-    }
-
-    /// A place to wait in, if one is left.
-    fn place(self: &Arc<Self>) -> Result<Place, Error> {
-        let more = |waiting| (waiting < self.max_waiting).then_some(waiting + 1);
-        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Place(self.clone())),
-            Err(waiting) => Err(Error::Busy(waiting)),
-        }
-    }
-
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    fn post(&self, stats: Stats) {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A running engine. Clones share it; it ends when [`Engine::shutdown`] is called or the last clone is dropped.
@@ -312,7 +273,8 @@ struct Handle {
     tokenizer: Arc<Tokenizer>,
     context: usize,
     board: Arc<Board>,
-    messages: Sender<Message>,
+    /// Requests for the thread, which ends when this is gone.
+    requests: Mutex<Option<Sender<Box<Sequence>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -338,23 +300,53 @@ impl Engine {
         let state = State::new(config, limits.step_tokens());
         let kv = KvCache::new(config, options.kv_format, blocks);
         let base = Base { model: model.clone(), compute, state, head: Activations::default(), kv };
-        let board = Arc::new(Board::new(options.max_waiting.max(1)));
+        let board = Arc::new(Board::new(options.max_waiting));
         let worker = Worker::new(base, tokenizer.clone(), board.clone(), limits, blocks);
-        let (messages, thread) = worker::spawn(worker);
-        let handle = Handle { model, tokenizer, context, board, messages, thread: Mutex::new(Some(thread)) };
+        let (requests, thread) = worker::spawn(worker);
+        let (requests, thread) = (Mutex::new(Some(requests)), Mutex::new(Some(thread)));
+        let handle = Handle { model, tokenizer, context, board, requests, thread };
         Engine { handle: Arc::new(handle) }
     }
 
-    /// Queues a request.
+    /// Queues a request, or refuses it with [`Error::Busy`] if too many wait.
     pub fn submit(&self, request: Request) -> Result<Events, Error> {
-        let Handle { model, context, board, messages, .. } = &*self.handle;
-        check(&request, model.config.vocab, *context)?;
-        if board.stopping() {
-            return Err(Error::Closed);
-        }
-        let (sequence, events) = Sequence::new(request, *context, board.place()?);
-        messages.send(Message::Submit(Box::new(sequence))).map_err(|_| Error::Closed)?;
-        Ok(events)
+        self.check(&request)?;
+        self.send(request, self.handle.board.place()?)
+    }
+
+    /// Queues a request as soon as a place to wait in is free; never [`Error::Busy`]. Places go to whoever asked
+    /// first, and nobody who asks later with [`Engine::submit`] gets ahead. Dropping the future gives the turn up.
+    ///
+    /// For the later parts of what was admitted as a whole, such as a client's several choices or prompts:
+    /// submit the first with [`Engine::submit`], and the others with this.
+    pub async fn submit_when_free(&self, request: Request) -> Result<Events, Error> {
+        self.check(&request)?;
+        self.send(request, self.handle.board.place_when_free().await?)
+    }
+
+    fn send(&self, request: Request, place: Place) -> Result<Events, Error> {
+        let Handle { context, board, requests, .. } = &*self.handle;
+        let (sequence, events) = Sequence::new(request, *context, place);
+        // Under the lock, so that a shutdown comes before or after: the thread serves or cancels all that was sent.
+        let sent = match &*requests.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(requests) => requests.send(Box::new(sequence)).is_ok(),
+            None => false,
+        };
+        if sent { Ok(events) } else { Err(board.refusal()) }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        check(request, self.handle.model.config.vocab, self.handle.context)
+    }
+
+    /// Whether requests are taken: no longer once [`Engine::shutdown`] was called or the engine's thread panicked.
+    pub fn is_alive(&self) -> bool {
+        self.handle.board.serves()
+    }
+
+    /// Waits until that is no longer so; [`Error::Closed`] or [`Error::Failed`] says why.
+    pub async fn ended(&self) -> Error {
+        self.handle.board.ended().await
     }
 
     /// The model.
@@ -374,17 +366,14 @@ impl Engine {
 
     /// What it is doing.
     pub fn stats(&self) -> Stats {
-        let board = &self.handle.board;
-        let stats = *board.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        Stats { waiting: board.waiting.load(Ordering::Relaxed), ..stats }
+        self.handle.board.stats()
     }
 
     /// Stops after the current step: live requests end with [`Finish::Cancelled`]. Waits for the thread.
     pub fn shutdown(&self) {
-        let Handle { board, messages, thread, .. } = &*self.handle;
-        board.stopping.store(true, Ordering::Release);
-        // The thread has ended already if nobody takes the message.
-        messages.send(Message::Wake).ok();
+        let Handle { board, requests, thread, .. } = &*self.handle;
+        board.end(Error::Closed);
+        drop(requests.lock().unwrap_or_else(PoisonError::into_inner).take());
         // Whoever else calls this waits here until the thread is gone.
         if let Some(thread) = thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             thread.join().ok();
