@@ -9,6 +9,7 @@ pub use knobs::{Knobs, random_seed};
 use crate::engine::{self, Engine, Request, Sampling};
 use crate::kernel::{self, Compute};
 use crate::model::{self, Model};
+use crate::quant::Format;
 use crate::text::{self, ChatTemplate, Message, Token, Tokenizer};
 use crate::{base, gguf};
 use sha2::{Digest, Sha256};
@@ -43,7 +44,7 @@ pub enum Error {
     #[error("this base cannot chat: {0}")]
     NoTemplate(String),
     /// The template will not have these messages.
-    #[error(transparent)]
+    #[error("{}", first_line(&.0.to_string()))]
     Template(text::Error),
 }
 
@@ -105,7 +106,7 @@ impl LoadedBase {
             name: model.config.name.clone(),
             parameters: model.parameters(),
             bytes: file.tensors().iter().map(|t| file.bytes(t).len()).sum(),
-            format: main_format(file),
+            format: shares(file).iter().max_by_key(|s| s.values).map_or("none", |s| s.format.name()),
             ternary: model.is_ternary(),
             trained_context: model.config.context,
             digest: digest(file),
@@ -184,17 +185,35 @@ fn first_line(report: &str) -> String {
     report.lines().next().unwrap_or_default().trim_end_matches(':').to_string()
 }
 
-/// The format that holds most of a file's values.
-fn main_format(file: &gguf::File) -> &'static str {
-    let mut totals: Vec<(&'static str, usize)> = Vec::new();
+/// Tensors of one format together.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Their format.
+    pub(crate) format: Format,
+    /// How many they are.
+    pub(crate) tensors: usize,
+    /// Their values.
+    pub(crate) values: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+}
+
+/// What a file is made of, the format with most bytes first.
+pub(crate) fn shares(file: &gguf::File) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
     for tensor in file.tensors() {
-        let values = tensor.dims.iter().product::<usize>();
-        match totals.iter_mut().find(|(name, _)| *name == tensor.format.name()) {
-            Some((_, total)) => *total += values,
-            None => totals.push((tensor.format.name(), values)),
+        let (values, bytes) = (tensor.values(), tensor.range().len());
+        match shares.iter_mut().find(|s| s.format == tensor.format) {
+            Some(s) => {
+                s.tensors += 1;
+                s.values += values;
+                s.bytes += bytes;
+            }
+            None => shares.push(Share { format: tensor.format, tensors: 1, values, bytes }),
         }
     }
-    totals.into_iter().max_by_key(|&(_, total)| total).map_or("none", |(name, _)| name)
+    shares.sort_by_key(|s| std::cmp::Reverse(s.bytes));
+    shares
 }
 
 /// Tells files apart without reading all of a large one.

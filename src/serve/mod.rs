@@ -29,7 +29,7 @@ pub mod openai;
 mod page;
 mod router;
 
-pub use address::{lan_addresses, qr_code};
+pub use address::{Colours, lan_addresses, qr_code};
 pub use error::Refusal;
 pub use fields::Invalid;
 pub use listen::{Grace, run};
