@@ -8,7 +8,6 @@ use super::{Error, Sampling};
 use crate::text::Token;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
-use std::cmp::Ordering;
 
 /// A bias that rules a token out.
 const BAN: f32 = -100.0;
@@ -36,9 +35,13 @@ pub(super) struct Candidate {
     weight: f32,
 }
 
-/// Most likely first, lowest id first among equals.
-fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
-    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.id.cmp(&b.id))
+/// Orders candidates: most likely first, lowest id first among equals. One number, which sorts far faster than a
+/// comparison of two floats.
+fn rank(c: &Candidate) -> u64 {
+    // Adding 0 makes −0 the same as 0. Then a float's bits count up from 0 for positives, down for negatives.
+    let bits = (c.logit + 0.0).to_bits();
+    let falling = if bits >> 31 == 0 { !bits & (u32::MAX >> 1) } else { bits };
+    u64::from(falling) << 32 | u64::from(c.id)
 }
 
 /// Fills `best` with the `n` tokens of the largest finite logits, by rank. One pass over the vocabulary, for any `n`:
@@ -54,12 +57,12 @@ pub(super) fn best_of(logits: &[f32], n: usize, best: &mut Vec<Candidate>) {
         if logit > bar && logit < f32::INFINITY {
             best.push(Candidate { id, logit, weight: 0.0 });
             if best.len() == n.saturating_mul(2) {
-                bar = best.select_nth_unstable_by(n - 1, by_rank).1.logit;
+                bar = best.select_nth_unstable_by_key(n - 1, rank).1.logit;
                 best.truncate(n);
             }
         }
     }
-    best.sort_unstable_by(by_rank);
+    best.sort_unstable_by_key(rank);
     best.truncate(n);
 }
 
@@ -195,9 +198,9 @@ impl Sampler {
                 let rest = &mut candidates[kept..];
                 let slice = width.min(rest.len());
                 if slice < rest.len() {
-                    rest.select_nth_unstable_by(slice - 1, by_rank);
+                    rest.select_nth_unstable_by_key(slice - 1, rank);
                 }
-                rest[..slice].sort_unstable_by(by_rank);
+                rest[..slice].sort_unstable_by_key(rank);
                 for c in &rest[..slice] {
                     sum += f64::from(c.weight);
                     kept += 1;
