@@ -7,6 +7,8 @@
 pub mod cli;
 pub mod serve;
 
+pub mod host;
+
 pub mod base;
 pub mod convert;
 pub mod engine;
@@ -17,9 +19,9 @@ pub mod model;
 pub mod text;
 
 pub mod kernel;
-pub mod quant;
 
 pub mod gguf;
+pub mod quant;
 
 #[cfg(test)]
 mod testing;

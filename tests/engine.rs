@@ -3,6 +3,8 @@
 #[path = "../src/testing.rs"]
 mod testing;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use locollm::base;
 use locollm::engine::{Engine, Error, Event, Events, Finish, Options, Request, Sampling, Scored, Timing};
 use locollm::kernel::Compute;
@@ -235,6 +237,19 @@ fn a_full_queue_is_busy_until_somebody_leaves_it() {
 }
 
 #[test]
+fn who_may_wait_for_a_place_is_never_busy() {
+    let engine = start(1, Options { max_sequences: 1, max_waiting: 1, ..Options::default() });
+    let hello = || request(question("Hello!"));
+    let alone = ask(&engine, hello());
+    let first = engine.submit(hello()).unwrap();
+    let others = join_all((0..7).map(|_| engine.submit_when_free(hello())));
+    let others = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(others);
+    for events in std::iter::once(first).chain(others.into_iter().map(Result::unwrap)) {
+        assert_eq!(receive(events).0, alone);
+    }
+}
+
+#[test]
 fn a_stop_text_ends_the_answer_and_is_not_part_of_it() {
     let engine = start(1, Options::default());
     let france = || request(question("What is the capital of France?"));
@@ -289,10 +304,14 @@ fn a_shutdown_ends_every_answer() {
     let mut running = engine.submit(endless()).unwrap();
     first_token(&mut running);
     let waiting = engine.submit(endless()).unwrap();
+    assert!(engine.is_alive());
     engine.clone().shutdown();
+    assert!(!engine.is_alive());
+    assert_eq!(engine.ended().now_or_never(), Some(Error::Closed));
     assert_eq!(receive(running).0.finish, Finish::Cancelled);
     assert_eq!(receive(waiting).0.finish, Finish::Cancelled);
     assert_eq!(engine.submit(endless()).unwrap_err(), Error::Closed);
+    assert_eq!(engine.submit_when_free(endless()).now_or_never().unwrap().unwrap_err(), Error::Closed);
     engine.shutdown();
 }
 
@@ -305,6 +324,20 @@ fn dropping_the_last_handle_ends_the_engine() {
     first_token(&mut events);
     drop(other);
     assert_eq!(receive(events).0.finish, Finish::Cancelled);
+}
+
+#[test]
+fn absurd_sizes_are_cut_to_what_the_engine_is_made_for() {
+    let (least, most) = (0, usize::MAX);
+    for n in [least, most] {
+        let engine = start(1, Options { max_sequences: n, max_step_tokens: n, max_waiting: n, ..Options::default() });
+        assert_eq!(ask(&engine, request(question("Hello!"))).finish, Finish::Stop);
+    }
+    // More memory than all sequences of this base can use is not taken.
+    let engine = start(1, Options { context: Some(most), kv_bytes: Some(most), ..Options::default() });
+    assert_eq!(engine.context(), engine.model().config.context);
+    let each = engine.context().div_ceil(KvCache::BLOCK) + 1;
+    assert_eq!(engine.stats().kv_blocks, 2 * Options::default().max_sequences * each);
 }
 
 #[test]
@@ -324,6 +357,10 @@ fn requests_that_cannot_be_served_are_refused() {
     };
     assert_eq!(name(Request { stop: vec![String::new()], ..request(vec![0]) }), "stop");
     assert_eq!(name(Request { stop: vec!["x".repeat(5000)], ..request(vec![0]) }), "stop");
+    let long = refused(Request { stop: vec!["x".repeat(2000)], ..request(vec![0]) }).to_string();
+    assert_eq!(long, "`stop` must have texts of at most 1024 bytes, not 2000");
+    let many = refused(Request { stop: vec!["x".into(); 65], ..request(vec![0]) }).to_string();
+    assert_eq!(many, "`stop` must have at most 64 texts, not 65");
     assert_eq!(name(Request { logprobs: Some(usize::MAX), ..request(vec![0]) }), "logprobs");
     let sampling = Sampling { temperature: f32::NAN, ..Sampling::default() };
     assert_eq!(name(Request { sampling, ..request(vec![0]) }), "temperature");

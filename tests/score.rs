@@ -123,3 +123,23 @@ fn an_imported_model_reports_itself() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("has no config.json"), "{output:?}");
 }
+
+/// Without a token for the beginning of a text, the first token is not scored, and its bytes do not count.
+#[test]
+fn bits_per_byte_are_of_the_scored_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, text) = (folder.path().join("no-bos.gguf"), folder.path().join("text"));
+    let mut bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf")).unwrap();
+    // The key, four bytes for its type, and one that is 0 or 1.
+    let key = b"tokenizer.ggml.add_bos_token";
+    let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    assert_eq!(bytes[at], 1);
+    bytes[at] = 0;
+    std::fs::write(&base, bytes).unwrap();
+    // Two tokens: "Hello", "!".
+    std::fs::write(&text, "Hello!").unwrap();
+    let report = json(loco(&["perplexity", "-m", base.to_str().unwrap(), "--json", text.to_str().unwrap()]));
+    assert_eq!((&report["tokens"], &report["scored"]), (&2.into(), &1.into()));
+    let bits = report["nll"].as_f64().unwrap() / std::f64::consts::LN_2;
+    assert!((report["bits_per_byte"].as_f64().unwrap() - bits).abs() < 1e-9, "{report}");
+}

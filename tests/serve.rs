@@ -1,6 +1,7 @@
 //! The service as clients see it: bytes on a socket in, bytes out. The base is the demo base.
 
-use locollm::serve::{Grace, LoadedBase, Options, Service, run};
+use locollm::host::{LoadedBase, Options};
+use locollm::serve::{Grace, Service, run};
 use locollm::{base, engine};
 use serde_json::{Value, json};
 use std::net::SocketAddr;

@@ -1,13 +1,15 @@
 //! `loco chat`: a conversation in the terminal, or line by line from a script.
 
 use super::Base;
-use super::talk::{Answer, Talk, figures, receive, show};
-use crate::engine::{self, Event, Events, Finish, Timing};
-use crate::serve::LoadedBase;
+use super::talk::{Answer, Receiver, Talk, failure, figures, receive};
+use super::terminal::{one_line, show};
+use crate::engine::{self, Events, Finish, Timing};
+use crate::host::LoadedBase;
 use crate::text::Message;
 use anyhow::Context;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
+use std::fmt::Display;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +47,7 @@ impl Command {
             last: None,
             answers: 0,
             generated: 0,
+            unanswered: 0,
         };
         let done = if std::io::stdin().is_terminal() { in_terminal(&mut chat) } else { scripted(&mut chat) };
         chat.base.engine.shutdown();
@@ -63,6 +66,8 @@ struct Chat {
     last: Option<Timing>,
     answers: usize,
     generated: usize,
+    /// Questions without an answer.
+    unanswered: usize,
 }
 
 /// What a line means.
@@ -108,7 +113,11 @@ enum Next {
 
 impl Chat {
     /// Does what a line says; `answer` receives an answer and shows it.
-    fn line(&mut self, line: &str, answer: &mut dyn FnMut(Events) -> anyhow::Result<Answer>) -> anyhow::Result<Next> {
+    fn line(
+        &mut self,
+        line: &str,
+        answer: &mut dyn FnMut(Events, Receiver) -> anyhow::Result<Answer>,
+    ) -> anyhow::Result<Next> {
         match Line::parse(line) {
             Line::Nothing => {}
             Line::Help => println!("{HELP}"),
@@ -127,7 +136,11 @@ impl Chat {
     }
 
     /// Asks a question with the conversation before it. What the base refuses is told and not fatal.
-    fn ask(&mut self, text: &str, answer: &mut dyn FnMut(Events) -> anyhow::Result<Answer>) -> anyhow::Result<()> {
+    fn ask(
+        &mut self,
+        text: &str,
+        answer: &mut dyn FnMut(Events, Receiver) -> anyhow::Result<Answer>,
+    ) -> anyhow::Result<()> {
         let message = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
         let system = self.system.as_deref().map(|text| message("system", text));
         let messages: Vec<Message> =
@@ -135,23 +148,19 @@ impl Chat {
         let reserve = self.talk.max_tokens.unwrap_or(usize::MAX);
         let conversation = match self.base.encode(&messages, Some(reserve)) {
             Ok(conversation) => conversation,
-            Err(why) => {
-                println!("({why})");
-                return Ok(());
-            }
+            Err(why) => return self.refused(&why),
         };
+        let receiver = Receiver::new(conversation.tokens.len());
+        let events = match self.base.engine.submit(self.talk.request(&self.base, conversation.tokens)) {
+            Ok(events) => events,
+            Err(why) => return self.refused(&why),
+        };
+        // Only now: a question that is refused leaves the conversation as it was.
         if conversation.dropped > 0 {
             self.turns.drain(..conversation.dropped);
             println!("(the oldest {} messages no longer fit and are forgotten)", conversation.dropped);
         }
-        let events = match self.base.engine.submit(self.talk.request(&self.base, conversation.tokens)) {
-            Ok(events) => events,
-            Err(why) => {
-                println!("({why})");
-                return Ok(());
-            }
-        };
-        let answer = answer(events)?;
+        let answer = answer(events, receiver)?;
         println!();
         if answer.finish == Finish::Length {
             println!("(cut off: the context or --max-tokens is used up)");
@@ -160,15 +169,27 @@ impl Chat {
             println!("[{}]", figures(&answer.timing));
             self.last = Some(answer.timing);
         }
-        self.answers += 1;
         self.generated += answer.timing.generated_tokens;
+        // What was stopped in the middle is part of the conversation; what never began is not.
+        if answer.finish == Finish::Failed || (answer.finish == Finish::Cancelled && answer.text.is_empty()) {
+            let why = failure(answer.finish).filter(|_| answer.finish == Finish::Failed);
+            return self.refused(&why.unwrap_or("there is no answer; the question is forgotten"));
+        }
+        self.answers += 1;
         self.turns.push(message("user", text));
         self.turns.push(message("assistant", &answer.text));
         Ok(())
     }
 
+    /// Tells why a question has no answer.
+    fn refused(&mut self, why: &dyn Display) -> anyhow::Result<()> {
+        self.unanswered += 1;
+        println!("({})", one_line(&why.to_string()));
+        Ok(())
+    }
+
     fn stats(&self) {
-        println!("base: {}", self.base.summary());
+        println!("base: {}", one_line(&self.base.summary()));
         println!("context: {} tokens; this conversation has {} messages", self.base.engine.context(), self.turns.len());
         println!("answers: {}, {} tokens together", self.answers, self.generated);
         if let Some(timing) = &self.last {
@@ -180,10 +201,14 @@ impl Chat {
 /// Lines from a script or a pipe: no prompt, no editing.
 fn scripted(chat: &mut Chat) -> anyhow::Result<()> {
     for line in std::io::stdin().lock().lines() {
-        if chat.line(&line.context("standard input")?, &mut |events| receive(events, show))? == Next::Leave {
+        if chat.line(&line.context("standard input")?, &mut |events, receiver| receive(events, receiver, show))?
+            == Next::Leave
+        {
             break;
         }
     }
+    // Nobody looks on: the exit code has to say it.
+    anyhow::ensure!(chat.unanswered == 0, "{} questions were not answered", chat.unanswered);
     Ok(())
 }
 
@@ -197,13 +222,13 @@ fn in_terminal(chat: &mut Chat) -> anyhow::Result<()> {
         // Nothing to load the first time.
         let _ = editor.load_history(path);
     }
-    println!("{}\n/help for help.", chat.base.summary());
+    println!("{}\n/help for help.", one_line(&chat.base.summary()));
     let mut interrupted = false;
     loop {
         match editor.readline("> ") {
             Ok(line) => {
                 interrupted = false;
-                let mut answer = |events| runtime.block_on(receive_or_interrupt(events));
+                let mut answer = |events, receiver| runtime.block_on(receive_or_interrupt(events, receiver));
                 if chat.line(&line, &mut answer)? == Next::Leave {
                     break;
                 }
@@ -225,27 +250,18 @@ fn in_terminal(chat: &mut Chat) -> anyhow::Result<()> {
 }
 
 /// Receives an answer; Ctrl-C ends it where it is.
-async fn receive_or_interrupt(mut events: Events) -> anyhow::Result<Answer> {
-    let mut answer = Answer { text: String::new(), finish: Finish::Cancelled, timing: Timing::default() };
+async fn receive_or_interrupt(mut events: Events, mut receiver: Receiver) -> anyhow::Result<Answer> {
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
             _ = &mut interrupt => {
                 println!("\n(stopped)");
-                return Ok(answer);
+                return Ok(receiver.answer());
             }
         };
-        let (piece, end) = match event {
-            Some(Event::Prompt(_)) => continue,
-            Some(Event::Text { text, .. }) => (text, None),
-            Some(Event::Done { text, finish, timing }) => (text, Some((finish, timing))),
-            None => anyhow::bail!("the engine stopped before the answer was finished"),
-        };
-        show(&piece)?;
-        answer.text += &piece;
-        if let Some((finish, timing)) = end {
-            return Ok(Answer { finish, timing, ..answer });
+        if receiver.take(event, &mut show)? {
+            return Ok(receiver.answer());
         }
     }
 }

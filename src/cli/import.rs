@@ -1,5 +1,6 @@
 //! `loco import`.
 
+use super::terminal::one_line;
 use crate::convert::import::{Floats, Options, Progress, import};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ impl Command {
         let report = import(&self.dir, &self.out, &options, &mut |Progress { tensor, done, total }| {
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(tensor.to_owned());
+            bar.set_message(one_line(tensor).into_owned());
         })?;
         bar.finish_and_clear();
         if self.json {
@@ -43,7 +44,7 @@ impl Command {
         println!(
             "{}: {} ({}), {} tensors ({}), {:.1} MB",
             self.out.display(),
-            report.name,
+            one_line(&report.name),
             report.architecture,
             report.tensors,
             formats.join(", "),

@@ -1,10 +1,10 @@
 //! `loco inspect`.
 
+use super::terminal::{one_line, show};
 use crate::gguf::{Array, File, Value};
-use crate::quant::Format;
+use crate::host::shares;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 /// Elements of an array that are shown; `--key` shows all.
 const SHOWN_ELEMENTS: usize = 6;
@@ -38,7 +38,7 @@ impl Command {
             (None, true) => format!("{:#}\n", document(&file)?),
             (None, false) => table(&file, self.tensors)?,
         };
-        match std::io::stdout().write_all(text.as_bytes()) {
+        match show(&text) {
             // `loco inspect … | head` has seen enough.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             done => Ok(done?),
@@ -75,32 +75,6 @@ fn sizes(file: &File) -> anyhow::Result<Sizes<'_>> {
     })
 }
 
-/// Tensors of one format together.
-struct Share {
-    format: Format,
-    tensors: usize,
-    values: usize,
-    bytes: usize,
-}
-
-/// Largest first.
-fn shares(file: &File) -> Vec<Share> {
-    let mut shares: Vec<Share> = Vec::new();
-    for tensor in file.tensors() {
-        let (values, bytes) = (tensor.values(), tensor.range().len());
-        match shares.iter_mut().find(|s| s.format == tensor.format) {
-            Some(s) => {
-                s.tensors += 1;
-                s.values += values;
-                s.bytes += bytes;
-            }
-            None => shares.push(Share { format: tensor.format, tensors: 1, values, bytes }),
-        }
-    }
-    shares.sort_by_key(|s| std::cmp::Reverse(s.bytes));
-    shares
-}
-
 fn parameters(file: &File) -> usize {
     file.tensors().iter().map(|t| t.values()).sum()
 }
@@ -119,9 +93,9 @@ fn table(file: &File, tensors: bool) -> anyhow::Result<String> {
     let sizes = sizes(file)?;
     let mut out = String::new();
     let mut line = |name: &str, text: String| writeln!(out, "{name:<14}{text}");
-    line("file", format!("{}, {}, GGUF version {}", printable(file.name()), bytes(file.size()), file.version()))?;
-    let name = file.str("general.name")?.map(|n| format!(", \"{}\"", printable(n))).unwrap_or_default();
-    line("architecture", format!("{}{name}", printable(sizes.architecture)))?;
+    line("file", format!("{}, {}, GGUF version {}", one_line(file.name()), bytes(file.size()), file.version()))?;
+    let name = file.str("general.name")?.map(|n| format!(", \"{}\"", one_line(n))).unwrap_or_default();
+    line("architecture", format!("{}{name}", one_line(sizes.architecture)))?;
     if let Some(bits) = bits_per_weight(file) {
         line("parameters", format!("{}, {bits:.2} bits per weight", count(parameters(file))))?;
     }
@@ -149,10 +123,10 @@ fn table(file: &File, tensors: bool) -> anyhow::Result<String> {
         let pre =
             file.str("tokenizer.ggml.pre")?.map_or("no pre-tokenizer named".into(), |p| format!("pre-tokenizer {p}"));
         let size = vocabulary(file)?.unwrap_or(0);
-        line("tokenizer", printable(&format!("{model}, {pre}, {size} tokens")))?;
+        line("tokenizer", one_line(&format!("{model}, {pre}, {size} tokens")).into())?;
     }
     let template = file.str("tokenizer.chat_template")?;
-    line("template", template.map_or("none".into(), |t| shorten(&printable(t))))?;
+    line("template", template.map_or("none".into(), |t| shorten(&one_line(t))))?;
 
     if !file.tensors().is_empty() {
         writeln!(out, "\n{:<10} {:>8} {:>10} {:>10} {:>7}", "format", "tensors", "values", "bytes", "share")?;
@@ -165,13 +139,13 @@ fn table(file: &File, tensors: bool) -> anyhow::Result<String> {
     writeln!(out, "\nmetadata")?;
     let width = file.metadata().iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in file.metadata() {
-        writeln!(out, "{:<width$} {:<16} {}", printable(key), value.kind(), short(value))?;
+        writeln!(out, "{:<width$} {:<16} {}", one_line(key), value.kind(), short(value))?;
     }
     if tensors {
         writeln!(out, "\n{:<32} {:<10} {:>12} {:>12}  shape", "tensor", "format", "offset", "bytes")?;
         for t in file.tensors() {
             let range = t.range();
-            let (name, format) = (printable(&t.name), t.format.name());
+            let (name, format) = (one_line(&t.name), t.format.name());
             writeln!(out, "{name:<32} {format:<10} {:>12} {:>12}  {:?}", range.start, range.len(), t.dims)?;
         }
     }
@@ -264,20 +238,11 @@ fn short(value: &Value) -> String {
         Value::Array(a) => {
             let shown: Vec<String> = elements(a, SHOWN_ELEMENTS).map(|v| to_json(&v, 0).to_string()).collect();
             let more = if a.len() > shown.len() { ", …" } else { "" };
-            shorten(&format!("{} × [{}{more}]", a.len(), printable(&shown.join(", "))))
+            shorten(&format!("{} × [{}{more}]", a.len(), one_line(&shown.join(", "))))
         }
-        Value::String(s) => shorten(&printable(s)),
+        Value::String(s) => shorten(&one_line(s)),
         other => to_json(other, 0).to_string(),
     }
-}
-
-/// Without control characters: what a file says must not steer the terminal.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
 }
 
 fn shorten(text: &str) -> String {
@@ -288,19 +253,19 @@ fn shorten(text: &str) -> String {
 }
 
 fn count(n: usize) -> String {
-    match n as f64 {
-        n if n >= 1e9 => format!("{:.2} G", n / 1e9),
-        n if n >= 1e6 => format!("{:.2} M", n / 1e6),
-        n if n >= 1e3 => format!("{:.1} k", n / 1e3),
-        n => format!("{n}"),
-    }
+    scaled(n, ["", " k", " M", " G"])
 }
 
 fn bytes(n: usize) -> String {
+    scaled(n, [" B", " kB", " MB", " GB"])
+}
+
+/// A number with the unit, of thousandfold steps, that suits its size.
+fn scaled(n: usize, [ones, thousands, millions, billions]: [&str; 4]) -> String {
     match n as f64 {
-        n if n >= 1e9 => format!("{:.2} GB", n / 1e9),
-        n if n >= 1e6 => format!("{:.2} MB", n / 1e6),
-        n if n >= 1e3 => format!("{:.1} kB", n / 1e3),
-        n => format!("{n} B"),
+        n if n >= 1e9 => format!("{:.2}{billions}", n / 1e9),
+        n if n >= 1e6 => format!("{:.2}{millions}", n / 1e6),
+        n if n >= 1e3 => format!("{:.1}{thousands}", n / 1e3),
+        n => format!("{n}{ones}"),
     }
 }

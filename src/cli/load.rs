@@ -1,7 +1,7 @@
 //! Loads the base that `--model` names, for the commands that talk.
 
 use super::Base;
-use crate::serve::{LoadedBase, Options};
+use crate::host::{LoadedBase, Options};
 use crate::{base, engine};
 use anyhow::Context;
 

@@ -1,5 +1,6 @@
 //! Messages of the library, on standard error. `LOCO_LOG` sets the level (`error` to `trace`; `warn` if unset).
 
+use super::terminal::printable;
 use log::{LevelFilter, Log, Metadata, Record};
 
 struct Stderr;
@@ -12,7 +13,8 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            eprintln!("loco: {}: {}", record.level().as_str().to_lowercase(), record.args());
+            let level = record.level().as_str().to_lowercase();
+            eprintln!("loco: {level}: {}", printable(&record.args().to_string()));
         }
     }
 

@@ -11,8 +11,10 @@ mod quantize;
 mod query;
 mod serve;
 mod talk;
+mod terminal;
 mod tokenize;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -53,6 +55,14 @@ enum Command {
     Perplexity(perplexity::Command),
 }
 
+/// More threads than any machine has cores.
+const MOST_THREADS: u64 = 1024;
+
+/// Takes whole numbers in a range.
+fn between(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
+}
+
 /// Which base, and how to run it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Base {
@@ -60,7 +70,7 @@ pub(crate) struct Base {
     #[arg(long, short, value_name = "FILE|NAME", env = "LOCO_MODEL")]
     pub(crate) model: Option<String>,
     /// Threads [default: all physical cores].
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "N", value_parser = between(1..=MOST_THREADS))]
     pub(crate) threads: Option<usize>,
     /// Force a set of kernels.
     #[arg(long)]
@@ -86,7 +96,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("loco: {e:#}");
+            eprintln!("loco: {}", terminal::printable(&format!("{e:#}")));
             ExitCode::FAILURE
         }
     }

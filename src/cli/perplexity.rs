@@ -68,6 +68,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         let text =
             std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        anyhow::ensure!(!text.is_empty(), "{} is empty", self.file.display());
         let file = base::open(self.base.model.as_deref())?;
         let model = Model::load(&file)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
@@ -95,7 +96,9 @@ impl Command {
         })?;
         bar.finish_and_clear();
 
-        let bytes: usize = given.iter().filter(|&&t| Some(t) != added).map(|&t| tokenizer.bytes(t).len()).sum();
+        // What is scored is the end of the tokens: the first may have nothing to be predicted from.
+        let scored = &tokens[tokens.len() - result.scored..];
+        let bytes: usize = scored.iter().map(|&t| tokenizer.bytes(t).len()).sum();
         self.print(&report(&result, windows, given.len(), bytes))
     }
 

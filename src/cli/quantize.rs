@@ -1,5 +1,6 @@
 //! `loco quantize`.
 
+use super::terminal::one_line;
 use crate::convert::quantize::{Done, EmbedFormat, Options, Target, Ternarize, quantize};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -46,13 +47,13 @@ impl Command {
         let done = quantize(&file, &self.out, &options, &mut |p| {
             bar.set_length(p.total as u64);
             bar.set_position(p.done as u64);
-            bar.set_message(p.tensor.to_owned());
+            bar.set_message(one_line(p.tensor).into_owned());
         });
         bar.finish_and_clear();
         let done = done?;
         for tensor in &done {
             if let Some(note) = &tensor.note {
-                eprintln!("loco: {}: {note}", tensor.name);
+                eprintln!("loco: {}: {note}", one_line(&tensor.name));
             }
         }
         let again = done.iter().filter(|t| t.from != t.to && t.from.block_len() > 1).count();

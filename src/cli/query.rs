@@ -1,9 +1,10 @@
 //! `loco query`: one question, one answer.
 
 use super::Base;
-use super::talk::{Talk, figures, rate, receive, show};
+use super::talk::{Answer, Receiver, Talk, failure, figures, rate, receive};
+use super::terminal::show;
 use crate::engine;
-use crate::serve::LoadedBase;
+use crate::host::{self, LoadedBase};
 use crate::text::{Encode, Message, Token};
 use anyhow::Context;
 use serde_json::json;
@@ -43,28 +44,15 @@ impl Command {
         let base = self.base.load(options)?;
         let request = self.talk.request(&base, self.prompt(&base, text)?);
         let seed = request.sampling.seed;
+        let receiver = Receiver::new(request.prompt.len());
         let events = base.engine.submit(request)?;
-        if self.json {
-            let answer = receive(events, |_| Ok(()))?;
-            let timing = answer.timing;
-            let document = json!({
-                "model": base.id,
-                "text": answer.text,
-                "finish": format!("{:?}", answer.finish).to_lowercase(),
-                "seed": seed,
-                "prompt_tokens": timing.prompt_tokens,
-                "generated_tokens": timing.generated_tokens,
-                "tokens_per_second": rate(&timing),
-                "first_token_seconds": (timing.queued + timing.prefill).as_secs_f64(),
-            });
-            println!("{document:#}");
+        let done = if self.json {
+            document(&base, seed, receive(events, receiver, |_| Ok(()))?)
         } else {
-            let answer = receive(events, show)?;
-            println!();
-            eprintln!("[{}]", figures(&answer.timing));
-        }
+            plain(receive(events, receiver, show)?)
+        };
         base.engine.shutdown();
-        Ok(())
+        done
     }
 
     fn prompt(&self, base: &LoadedBase, text: String) -> anyhow::Result<Vec<Token>> {
@@ -74,6 +62,40 @@ impl Command {
         let message = |role: &str, content| Message { role: role.into(), content };
         let system = self.system.clone().map(|content| message("system", content));
         let messages: Vec<Message> = system.into_iter().chain([message("user", text)]).collect();
-        Ok(base.encode(&messages, None)?.tokens)
+        match base.encode(&messages, None) {
+            Ok(conversation) => Ok(conversation.tokens),
+            Err(why @ host::Error::NoTemplate(_)) => anyhow::bail!("{why}; --raw continues texts"),
+            Err(why) => Err(why.into()),
+        }
     }
+}
+
+/// Ends an answer that has been shown.
+fn plain(answer: Answer) -> anyhow::Result<()> {
+    println!();
+    if let Some(why) = failure(answer.finish) {
+        anyhow::bail!(why);
+    }
+    eprintln!("[{}]", figures(&answer.timing));
+    Ok(())
+}
+
+/// Prints an answer as JSON.
+fn document(base: &LoadedBase, seed: u64, answer: Answer) -> anyhow::Result<()> {
+    if let Some(why) = failure(answer.finish) {
+        anyhow::bail!(why);
+    }
+    let timing = answer.timing;
+    let document = json!({
+        "model": base.id,
+        "text": answer.text,
+        "finish": format!("{:?}", answer.finish).to_lowercase(),
+        "seed": seed,
+        "prompt_tokens": timing.prompt_tokens,
+        "generated_tokens": timing.generated_tokens,
+        "tokens_per_second": rate(&timing),
+        "first_token_seconds": (timing.queued + timing.prefill).as_secs_f64(),
+    });
+    println!("{document:#}");
+    Ok(())
 }

@@ -1,11 +1,13 @@
 //! `loco serve`: the chat page and the endpoints.
 
-use super::Base;
+use super::terminal::one_line;
+use super::{Base, between};
 use crate::engine;
+use crate::host::LoadedBase;
 use crate::model::KvFormat;
-use crate::serve::{self, Grace, LoadedBase, Service, lan_addresses, qr_code};
+use crate::serve::{self, Colours, Grace, Service, lan_addresses, qr_code};
 use anyhow::Context;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +17,7 @@ pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
     /// Address to listen on.
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
     host: IpAddr,
     /// Port to listen on; 0 takes a free one.
     #[arg(long, short, default_value_t = 8080, env = "LOCO_PORT")]
@@ -24,16 +26,18 @@ pub(crate) struct Command {
     #[arg(long, conflicts_with = "host")]
     lan: bool,
     /// Temperature where a client does not say [default: 0.7, and 0 for the demo base].
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = temperature, allow_hyphen_values = true)]
     temperature: Option<f32>,
     /// Longest conversation in tokens [default: what the base was trained for, if it fits into memory].
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = between(1..=u64::from(u32::MAX)))]
     context: Option<usize>,
     /// Answers computed together; further requests wait.
-    #[arg(long, value_name = "N", default_value_t = engine::Options::default().max_sequences)]
+    #[arg(long, value_name = "N", value_parser = between(1..=256),
+        default_value_t = engine::Options::default().max_sequences)]
     together: usize,
     /// Requests that may wait; further ones are sent away.
-    #[arg(long, value_name = "N", default_value_t = engine::Options::default().max_waiting)]
+    #[arg(long, value_name = "N", value_parser = between(1..=65_536),
+        default_value_t = engine::Options::default().max_waiting)]
     waiting: usize,
     /// Number format of cached keys and values; f32 takes twice the memory and is what `loco logits` compares with.
     #[arg(long, value_name = "FORMAT", default_value = "f16")]
@@ -80,6 +84,19 @@ impl Command {
     }
 }
 
+/// An address to listen on.
+fn host(text: &str) -> Result<IpAddr, &'static str> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| "it must be `localhost` or an IP address of this machine"),
+    }
+}
+
+/// A temperature that every endpoint takes.
+fn temperature(text: &str) -> Result<f32, &'static str> {
+    text.parse().ok().filter(|t| (0.0..=100.0).contains(t)).ok_or("it must be a number from 0 to 100")
+}
+
 /// Listens, or says what is in the way.
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
@@ -120,13 +137,13 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
     let mut out = std::io::stdout().lock();
     let facts = &base.facts;
     writeln!(out, "LocoLLM {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  base     {}", base.summary())?;
-    if base.is_demo() {
+    writeln!(out, "  base     {}", one_line(&base.summary()))?;
+    if base.demo {
         writeln!(out, "           A toy: it knows a few hundred facts and skills, and makes up the rest.")?;
         writeln!(out, "           A real base: loco serve --model FILE.gguf")?;
     }
     if let Err(why) = &base.template {
-        writeln!(out, "           It cannot chat ({why}); it continues texts.")?;
+        writeln!(out, "           It cannot chat ({}); it continues texts.", one_line(why))?;
     }
     let (context, trained) = (base.engine.context(), facts.trained_context);
     let of = if context < trained { format!(" of {trained} (--context raises it)") } else { String::new() };
@@ -148,8 +165,9 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
         writeln!(out, "           Only from this machine; phones in the room can join with --lan.")?;
     }
     // A journal has no camera in front of it.
+    let colours = if out.is_terminal() { Colours::BlackOnWhite } else { Colours::None };
     if std::env::var_os("JOURNAL_STREAM").is_none()
-        && let Some(code) = qr_code(&format!("http://{first}/"))
+        && let Some(code) = qr_code(&format!("http://{first}/"), colours)
     {
         writeln!(out, "\n{code}")?;
     }

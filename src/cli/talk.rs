@@ -1,11 +1,10 @@
 //! What `loco query` and `loco chat` share: sampling options, printing an answer, its figures.
 
-use crate::engine::{Events, Finish, Request, Sampling, Timing};
-use crate::serve::{Knobs, LoadedBase, random_seed};
+use crate::engine::{Event, Events, Finish, Request, Timing};
+use crate::host::{Knobs, LoadedBase, random_seed};
 use crate::text::Token;
 use clap::Args;
-use std::borrow::Cow;
-use std::io::Write;
+use std::time::Instant;
 
 /// How to answer.
 #[derive(Debug, Clone, Args)]
@@ -50,17 +49,8 @@ impl Talk {
     /// The engine's request for a prompt.
     pub(super) fn request(&self, base: &LoadedBase, prompt: Vec<Token>) -> Request {
         let knobs = self.knobs();
-        let sampling: Sampling = knobs.sampling(&base.default_sampling(), self.seed.unwrap_or_else(random_seed));
-        Request {
-            prompt,
-            max_tokens: knobs.max_tokens.unwrap_or(base.engine.context()),
-            sampling,
-            stop: Vec::new(),
-            stop_tokens: Vec::new(),
-            ignore_end: false,
-            logprobs: None,
-            prompt_logprobs: None,
-        }
+        let seed = self.seed.unwrap_or_else(random_seed);
+        base.request(prompt, &knobs, &base.default_sampling(), seed)
     }
 }
 
@@ -75,38 +65,79 @@ pub(super) struct Answer {
     pub(super) timing: Timing,
 }
 
-/// A model's text without control characters, which a terminal would obey.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let unwanted = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(unwanted) { text.replace(unwanted, "\u{fffd}").into() } else { text.into() }
+/// An answer as far as it has come.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    answer: Answer,
+    submitted: Instant,
+    /// When the first and the latest token came.
+    tokens: Option<(Instant, Instant)>,
 }
 
-/// Writes a piece of an answer to standard output at once.
-pub(super) fn show(text: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(printable(text).as_bytes())?;
-    out.flush()
+impl Receiver {
+    /// For a request that is submitted now.
+    pub(super) fn new(prompt_tokens: usize) -> Self {
+        let timing = Timing { prompt_tokens, ..Timing::default() };
+        let answer = Answer { text: String::new(), finish: Finish::Cancelled, timing };
+        Self { answer, submitted: Instant::now(), tokens: None }
+    }
+
+    /// Takes the next event (`None`: there are no more) and shows its text; true at the answer's end.
+    pub(super) fn take(
+        &mut self,
+        event: Option<Event>,
+        show: &mut dyn FnMut(&str) -> std::io::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let piece = match event {
+            None => anyhow::bail!("the engine stopped before the answer was finished"),
+            Some(Event::Prompt(_)) => return Ok(false),
+            Some(Event::Text { text, .. }) => {
+                let now = Instant::now();
+                self.answer.timing.generated_tokens += 1;
+                self.tokens = Some((self.tokens.map_or(now, |(first, _)| first), now));
+                text
+            }
+            Some(Event::Done { text, finish, timing }) => {
+                self.answer.finish = finish;
+                self.answer.timing = timing;
+                self.tokens = None;
+                show(&text)?;
+                self.answer.text += &text;
+                return Ok(true);
+            }
+        };
+        show(&piece)?;
+        self.answer.text += &piece;
+        Ok(false)
+    }
+
+    /// The answer: whole, or as far as it came, with what the clock here says of it.
+    pub(super) fn answer(mut self) -> Answer {
+        if let Some((first, last)) = self.tokens {
+            self.answer.timing.prefill = first - self.submitted;
+            self.answer.timing.decode = last - first;
+        }
+        self.answer
+    }
 }
 
 /// Waits for an answer and hands its pieces to `show`.
-pub(super) fn receive(mut events: Events, mut show: impl FnMut(&str) -> std::io::Result<()>) -> anyhow::Result<Answer> {
-    use crate::engine::Event;
-    let mut text = String::new();
-    while let Some(event) = events.blocking_recv() {
-        match event {
-            Event::Prompt(_) => {}
-            Event::Text { text: piece, .. } => {
-                show(&piece)?;
-                text += &piece;
-            }
-            Event::Done { text: rest, finish, timing } => {
-                show(&rest)?;
-                text += &rest;
-                return Ok(Answer { text, finish, timing });
-            }
-        }
+pub(super) fn receive(
+    mut events: Events,
+    mut receiver: Receiver,
+    mut show: impl FnMut(&str) -> std::io::Result<()>,
+) -> anyhow::Result<Answer> {
+    while !receiver.take(events.blocking_recv(), &mut show)? {}
+    Ok(receiver.answer())
+}
+
+/// Why an answer is none, if it is none.
+pub(super) fn failure(finish: Finish) -> Option<&'static str> {
+    match finish {
+        Finish::Stop | Finish::Length => None,
+        Finish::Failed => Some("no token could be chosen: the base computes no numbers"),
+        Finish::Cancelled => Some("the engine stopped before the answer was finished"),
     }
-    anyhow::bail!("the engine stopped before the answer was finished")
 }
 
 /// Tokens per second after the first; `None` where there were fewer than two.
@@ -134,12 +165,21 @@ pub(super) fn figures(timing: &Timing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Scored;
     use std::time::Duration;
 
     #[test]
-    fn a_model_cannot_send_commands_to_the_terminal() {
-        assert_eq!(printable("tab\tand\nline"), "tab\tand\nline");
-        assert_eq!(printable("\x1b]0;title\x07\r\u{9b}2J"), "\u{fffd}]0;title\u{fffd}\u{fffd}\u{fffd}2J");
+    fn an_answer_that_is_stopped_has_figures_too() {
+        let mut receiver = Receiver::new(7);
+        for text in ["Hel", "lo"] {
+            let token = Scored { token: 1, logprob: None, top: Vec::new() };
+            let event = Event::Text { text: text.into(), token };
+            assert!(!receiver.take(Some(event), &mut |_| Ok(())).unwrap());
+        }
+        let answer = receiver.answer();
+        assert_eq!((answer.text.as_str(), answer.finish), ("Hello", Finish::Cancelled));
+        assert_eq!((answer.timing.prompt_tokens, answer.timing.generated_tokens), (7, 2));
+        assert!(answer.timing.prefill > Duration::ZERO);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! probabilities; it knows nothing of users, HTTP or JSON.
 
 mod blocks;
+mod board;
 mod logprobs;
 mod sample;
 mod scheduler;
@@ -14,14 +15,14 @@ mod worker;
 use crate::kernel::{Activations, Compute};
 use crate::model::{Config, KvCache, KvFormat, Model, State};
 use crate::text::{Token, Tokenizer};
+use board::{Board, Place};
 use scheduler::Limits;
 use sequence::Sequence;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use worker::{Base, Message, Worker};
+use worker::{Base, Worker};
 
 /// Most stop texts of a request.
 const MAX_STOPS: usize = 64;
@@ -59,6 +60,9 @@ pub enum Error {
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     Closed,
+    /// The engine's thread panicked; the log has the reason. No request will be served any more.
+    #[error("the engine failed and serves no more")]
+    Failed,
 }
 
 /// How the next token is chosen. The order is: logit bias, penalties, temperature, top-k, top-p, min-p.
@@ -195,11 +199,12 @@ pub enum Event {
 pub struct Options {
     /// Longest sequence; the model's own limit, or what [`Options::USUAL_KV_BYTES`] hold, if `None`.
     pub context: Option<usize>,
-    /// Sequences decoded together.
+    /// Sequences decoded together, from 1 to [`Options::MOST_SEQUENCES`].
     pub max_sequences: usize,
-    /// Most prompt tokens per step: prompts are cut into such pieces. Each running sequence has at least one token.
+    /// Most prompt tokens per step, from 1 to [`Options::MOST_STEP_TOKENS`]: prompts are cut into such pieces. Each
+    /// running sequence has at least one token.
     pub max_step_tokens: usize,
-    /// Requests that may wait before [`Error::Busy`].
+    /// Requests that may wait before [`Error::Busy`], at least 1.
     pub max_waiting: usize,
     /// Memory for keys and values; if `None`, [`Options::USUAL_KV_BYTES`] or what one sequence of the asked-for
     /// context takes, whichever is more.
@@ -211,17 +216,29 @@ pub struct Options {
 impl Options {
     /// Memory for keys and values where nobody says: a sequence and a half of BitNet 2B4T at its longest (4,096 tokens).
     pub const USUAL_KV_BYTES: usize = 512 << 20;
+    /// Most sequences decoded together. More would only wait for each other.
+    pub const MOST_SEQUENCES: usize = 1024;
+    /// Most prompt tokens per step: the network's working memory has room for as many.
+    pub const MOST_STEP_TOKENS: usize = 8192;
+
+    /// What a step may have.
+    fn limits(&self) -> Limits {
+        Limits {
+            sequences: self.max_sequences.clamp(1, Self::MOST_SEQUENCES),
+            prompt_tokens: self.max_step_tokens.clamp(1, Self::MOST_STEP_TOKENS),
+        }
+    }
 
     /// KV blocks and the longest sequence for a model.
     fn sizes(&self, config: &Config) -> (usize, usize) {
         let block_bytes = KvCache::block_bytes(config, self.kv_format);
         let wanted = self.context.unwrap_or(config.context).clamp(1, config.context);
-        let asked_for = self.context.map_or(0, |_| wanted.div_ceil(KvCache::BLOCK) * block_bytes);
+        let asked_for = self.context.map_or(0, |_| wanted.div_ceil(KvCache::BLOCK).saturating_mul(block_bytes));
         let bytes = self.kv_bytes.unwrap_or(Self::USUAL_KV_BYTES.max(asked_for));
         // More than all sequences and as many reusable prefixes would never be used.
-        let useful = 2 * self.max_sequences.max(1) * (wanted.div_ceil(KvCache::BLOCK) + 1);
-        let blocks = (bytes / block_bytes).clamp(1, useful);
-        (blocks, wanted.min(blocks * KvCache::BLOCK))
+        let useful = (2 * self.limits().sequences).saturating_mul(wanted.div_ceil(KvCache::BLOCK) + 1);
+        let blocks = (bytes / block_bytes).clamp(1, useful.min(u32::MAX as usize));
+        (blocks, wanted.min(blocks.saturating_mul(KvCache::BLOCK)))
     }
 }
 
@@ -243,7 +260,7 @@ impl Default for Options {
 pub struct Stats {
     /// Requests being served.
     pub running: usize,
-    /// Requests no step has served yet.
+    /// Requests that have a place (see [`Options::max_waiting`]) and that no step has served yet.
     pub waiting: usize,
     /// Tokens generated since the start.
     pub generated_tokens: u64,
@@ -255,49 +272,6 @@ pub struct Stats {
     pub kv_blocks_used: usize,
     /// All KV blocks.
     pub kv_blocks: usize,
-}
-
-/// What the engine's thread and its handles both look at.
-#[derive(Debug)]
-struct Board {
-    max_waiting: usize,
-    waiting: AtomicUsize,
-    stopping: AtomicBool,
-    stats: Mutex<Stats>,
-}
-
-/// A place among the waiting requests; dropping it makes room for the next.
-#[derive(Debug)]
-struct Place(Arc<Board>);
-
-impl Board {
-    fn new(max_waiting: usize) -> Self {
-        let (waiting, stopping) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { max_waiting, waiting, stopping, stats: Mutex::default() }
-    }
-
-    /// A place to wait in, if one is left.
-    fn place(self: &Arc<Self>) -> Result<Place, Error> {
-        let more = |waiting| (waiting < self.max_waiting).then_some(waiting + 1);
-        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Place(self.clone())),
-            Err(waiting) => Err(Error::Busy(waiting)),
-        }
-    }
-
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    fn post(&self, stats: Stats) {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A running engine. Clones share it; it ends when [`Engine::shutdown`] is called or the last clone is dropped.
@@ -312,7 +286,8 @@ struct Handle {
     tokenizer: Arc<Tokenizer>,
     context: usize,
     board: Arc<Board>,
-    messages: Sender<Message>,
+    /// Requests for the thread, which ends when this is gone.
+    requests: Mutex<Option<Sender<Box<Sequence>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -320,14 +295,14 @@ struct Handle {
 pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
 impl Engine {
-    /// Starts the engine's thread. Sizes that are zero count as one. A context that was asked for
+    /// Starts the engine's thread. Sizes outside their range count as the nearest in it. A context that was asked for
     /// and that the model or [`Options::kv_bytes`] do not have is cut, with a warning.
     ///
     /// # Panics
     /// If the operating system gives no thread.
     pub fn start(model: Arc<Model>, tokenizer: Arc<Tokenizer>, compute: Compute, options: Options) -> Engine {
         let config = &model.config;
-        let limits = Limits { sequences: options.max_sequences.max(1), prompt_tokens: options.max_step_tokens.max(1) };
+        let limits = options.limits();
         let (blocks, context) = options.sizes(config);
         if options.context.is_some_and(|wanted| context < wanted) {
             log::warn!(
@@ -338,23 +313,53 @@ impl Engine {
         let state = State::new(config, limits.step_tokens());
         let kv = KvCache::new(config, options.kv_format, blocks);
         let base = Base { model: model.clone(), compute, state, head: Activations::default(), kv };
-        let board = Arc::new(Board::new(options.max_waiting.max(1)));
+        let board = Arc::new(Board::new(options.max_waiting));
         let worker = Worker::new(base, tokenizer.clone(), board.clone(), limits, blocks);
-        let (messages, thread) = worker::spawn(worker);
-        let handle = Handle { model, tokenizer, context, board, messages, thread: Mutex::new(Some(thread)) };
+        let (requests, thread) = worker::spawn(worker);
+        let (requests, thread) = (Mutex::new(Some(requests)), Mutex::new(Some(thread)));
+        let handle = Handle { model, tokenizer, context, board, requests, thread };
         Engine { handle: Arc::new(handle) }
     }
 
-    /// Queues a request.
+    /// Queues a request, or refuses it with [`Error::Busy`] if too many wait.
     pub fn submit(&self, request: Request) -> Result<Events, Error> {
-        let Handle { model, context, board, messages, .. } = &*self.handle;
-        check(&request, model.config.vocab, *context)?;
-        if board.stopping() {
-            return Err(Error::Closed);
-        }
-        let (sequence, events) = Sequence::new(request, *context, board.place()?);
-        messages.send(Message::Submit(Box::new(sequence))).map_err(|_| Error::Closed)?;
-        Ok(events)
+        self.check(&request)?;
+        self.send(request, self.handle.board.place()?)
+    }
+
+    /// Queues a request as soon as a place to wait in is free; never [`Error::Busy`]. Places go to whoever asked
+    /// first, and nobody who asks later with [`Engine::submit`] gets ahead. Dropping the future gives the turn up.
+    ///
+    /// For the later parts of what was admitted as a whole, such as a client's several choices or prompts:
+    /// submit the first with [`Engine::submit`], and the others with this.
+    pub async fn submit_when_free(&self, request: Request) -> Result<Events, Error> {
+        self.check(&request)?;
+        self.send(request, self.handle.board.place_when_free().await?)
+    }
+
+    fn send(&self, request: Request, place: Place) -> Result<Events, Error> {
+        let Handle { context, board, requests, .. } = &*self.handle;
+        let (sequence, events) = Sequence::new(request, *context, place);
+        // Under the lock, so that a shutdown comes before or after: the thread serves or cancels all that was sent.
+        let sent = match &*requests.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(requests) => requests.send(Box::new(sequence)).is_ok(),
+            None => false,
+        };
+        if sent { Ok(events) } else { Err(board.refusal()) }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        check(request, self.handle.model.config.vocab, self.handle.context)
+    }
+
+    /// Whether requests are taken: no longer once [`Engine::shutdown`] was called or the engine's thread panicked.
+    pub fn is_alive(&self) -> bool {
+        self.handle.board.serves()
+    }
+
+    /// Waits until that is no longer so; [`Error::Closed`] or [`Error::Failed`] says why.
+    pub async fn ended(&self) -> Error {
+        self.handle.board.ended().await
     }
 
     /// The model.
@@ -374,17 +379,14 @@ impl Engine {
 
     /// What it is doing.
     pub fn stats(&self) -> Stats {
-        let board = &self.handle.board;
-        let stats = *board.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        Stats { waiting: board.waiting.load(Ordering::Relaxed), ..stats }
+        self.handle.board.stats()
     }
 
     /// Stops after the current step: live requests end with [`Finish::Cancelled`]. Waits for the thread.
     pub fn shutdown(&self) {
-        let Handle { board, messages, thread, .. } = &*self.handle;
-        board.stopping.store(true, Ordering::Release);
-        // The thread has ended already if nobody takes the message.
-        messages.send(Message::Wake).ok();
+        let Handle { board, requests, thread, .. } = &*self.handle;
+        board.end(Error::Closed);
+        drop(requests.lock().unwrap_or_else(PoisonError::into_inner).take());
         // Whoever else calls this waits here until the thread is gone.
         if let Some(thread) = thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             thread.join().ok();
@@ -407,13 +409,19 @@ fn check(request: &Request, vocab: usize, context: usize) -> Result<(), Error> {
     if stop.iter().any(String::is_empty) {
         return Err(Error::Parameter { name: "stop", what: "must not contain an empty text".into() });
     }
-    let most = |name, n: usize, most: usize| match n <= most {
-        true => Ok(()),
-        false => Err(Error::Parameter { name, what: format!("must be at most {most}, not {n}") }),
-    };
-    most("stop", stop.len(), MAX_STOPS)?;
-    most("stop", stop.iter().map(String::len).max().unwrap_or(0), MAX_STOP_BYTES)?;
-    most("logprobs", request.logprobs.unwrap_or(0), vocab)?;
-    most("prompt_logprobs", request.prompt_logprobs.unwrap_or(0), vocab)?;
+    if stop.len() > MAX_STOPS {
+        let what = format!("must have at most {MAX_STOPS} texts, not {}", stop.len());
+        return Err(Error::Parameter { name: "stop", what });
+    }
+    if let Some(long) = stop.iter().find(|text| text.len() > MAX_STOP_BYTES) {
+        let what = format!("must have texts of at most {MAX_STOP_BYTES} bytes, not {}", long.len());
+        return Err(Error::Parameter { name: "stop", what });
+    }
+    for (name, n) in [("logprobs", request.logprobs), ("prompt_logprobs", request.prompt_logprobs)] {
+        if let Some(n) = n.filter(|&n| n > vocab) {
+            let what = format!("must be at most {vocab}, the size of the vocabulary, not {n}");
+            return Err(Error::Parameter { name, what });
+        }
+    }
     sample::check(sampling, vocab)
 }

@@ -1,10 +1,11 @@
 //! One request on its way: its tokens, how far they are computed, and the text made of them.
 
 use super::blocks::{BASE_SEED, BLOCK};
+use super::board::Place;
 use super::logprobs;
 use super::sample::{Sampler, Scratch};
 use super::stop::{StopTexts, Stream};
-use super::{Event, Events, Finish, Place, Request, Scored, Timing};
+use super::{Event, Events, Finish, Request, Scored, Timing};
 use crate::text::{Decoder, Token, Tokenizer};
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -66,6 +67,7 @@ impl Sequence {
             published: 0,
             seed: BASE_SEED,
             finish: None,
+            submitted: place.since,
             place: Some(place),
             started: None,
             prompt,
@@ -80,7 +82,6 @@ impl Sequence {
             stops: StopTexts::new(stop),
             piece: String::new(),
             events,
-            submitted: Instant::now(),
             first: None,
             timing: Timing { prompt_tokens: prompt, ..Timing::default() },
         };

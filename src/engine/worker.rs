@@ -3,7 +3,7 @@
 use super::sample::Scratch;
 use super::scheduler::{Chunk, Limits, Scheduler};
 use super::sequence::Sequence;
-use super::{Board, Finish, Stats};
+use super::{Board, Error, Finish, Stats};
 use crate::kernel::{Activations, Compute};
 use crate::model::{KvCache, Model, Span, State, Want};
 use crate::text::Tokenizer;
@@ -53,15 +53,6 @@ impl Network for Base {
     }
 }
 
-/// What the engine's handles send to its thread.
-#[derive(Debug)]
-pub(super) enum Message {
-    /// A request.
-    Submit(Box<Sequence>),
-    /// Look at [`Board::stopping`].
-    Wake,
-}
-
 /// What the thread owns.
 pub(super) struct Worker<N> {
     network: N,
@@ -102,41 +93,30 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// Serves until the engine is shut down or nobody holds it any more.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+    /// Serves until nobody can send a request any more.
+    pub(super) fn run(&mut self, requests: &Receiver<Box<Sequence>>) {
         self.post();
-        while self.receive(messages) {
+        while self.receive(requests) {
             self.step();
         }
-        let late = messages.try_iter().filter_map(|message| match message {
-            Message::Submit(sequence) => Some(*sequence),
-            Message::Wake => None,
-        });
-        self.scheduler.drain().chain(late).for_each(|sequence| sequence.close(Finish::Cancelled));
+        self.scheduler.drain().for_each(|sequence| sequence.close(Finish::Cancelled));
         self.post();
     }
 
     /// Takes what was sent; sleeps if there is nothing to do. False when it is time to end.
-    fn receive(&mut self, messages: &Receiver<Message>) -> bool {
+    fn receive(&mut self, requests: &Receiver<Box<Sequence>>) -> bool {
         if self.scheduler.is_idle() {
-            match messages.recv() {
-                Ok(message) => self.take(message),
+            match requests.recv() {
+                Ok(sequence) => self.scheduler.add(*sequence),
                 Err(_) => return false,
             }
         }
         loop {
-            match messages.try_recv() {
-                Ok(message) => self.take(message),
-                Err(TryRecvError::Empty) => return !self.board.stopping(),
+            match requests.try_recv() {
+                Ok(sequence) => self.scheduler.add(*sequence),
+                Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
-        }
-    }
-
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Submit(sequence) => self.scheduler.add(*sequence),
-            Message::Wake => {}
         }
     }
 
@@ -225,17 +205,19 @@ impl<N: Network> Worker<N> {
     }
 }
 
-/// Runs a worker on a thread of its own. A panic there closes all event streams and the message channel.
-pub(super) fn spawn<N: Network + Send + 'static>(worker: Worker<N>) -> (Sender<Message>, JoinHandle<()>) {
-    let (sender, messages) = std::sync::mpsc::channel();
-    let board = worker.board.clone();
+/// Runs a worker on a thread of its own. It ends when the sender is dropped. A panic there is shown on the board
+/// and then closes all event streams.
+pub(super) fn spawn<N: Network + Send + 'static>(mut worker: Worker<N>) -> (Sender<Box<Sequence>>, JoinHandle<()>) {
+    let (sender, requests) = std::sync::mpsc::channel();
     let work = move || {
-        let run = AssertUnwindSafe(move || worker.run(&messages));
+        let run = AssertUnwindSafe(|| worker.run(&requests));
         if let Err(panic) = std::panic::catch_unwind(run) {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
             log::error!("the engine failed and serves no more: {text}");
-            board.post(Stats::default());
+            // The worker and the channel are dropped after this: who sees a stream close finds the reason here.
+            worker.board.end(Error::Failed);
+            worker.board.post(Stats::default());
         }
     };
     let thread = std::thread::Builder::new().name("engine".into()).spawn(work).expect("a thread for the engine");

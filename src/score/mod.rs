@@ -64,8 +64,14 @@ pub enum Error {
         /// The stride.
         stride: usize,
     },
+    /// A base that is broken, or a file that is.
+    #[error("the base computes no numbers: a logit at position {position} is not finite")]
+    NotFinite {
+        /// Where the first such logit is.
+        position: usize,
+    },
     /// Perplexity needs at least two tokens.
-    #[error("{0} tokens are too few: the first has nothing to be predicted from")]
+    #[error("there are too few tokens ({0}): the first has nothing to be predicted from")]
     TooShort(usize),
 }
 
@@ -94,7 +100,7 @@ impl<'a> Scorer<'a> {
     /// in `wanted`, in ascending order; `logits` is `[vocab]`, what may follow `tokens[..=position]`.
     ///
     /// # Errors
-    /// [`Error`] as `E` for tokens that cannot be run; whatever `each` returns.
+    /// [`Error`] as `E` for tokens that cannot be run and logits that are not finite; whatever `each` returns.
     pub fn each<E: From<Error>>(
         &mut self,
         tokens: &[Token],
@@ -115,6 +121,9 @@ impl<'a> Scorer<'a> {
                 let logits = &mut self.logits[..tile.len() * vocab];
                 self.model.head(self.compute, &mut self.input, &rows, logits);
                 for (&position, logits) in tile.iter().zip(logits.chunks_exact(vocab)) {
+                    if !logits.iter().all(|l| l.is_finite()) {
+                        return Err(Error::NotFinite { position }.into());
+                    }
                     each(position, logits)?;
                 }
             }

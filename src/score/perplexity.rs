@@ -30,7 +30,7 @@ pub enum Bos {
 /// What was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Perplexity {
-    /// Tokens that were scored: all that have a token before them in their window.
+    /// Tokens that were scored, the text's last ones: all but the first, if nothing stands before it.
     pub scored: usize,
     /// Mean negative log-likelihood of a token, in nats.
     pub nll: f64,
@@ -57,7 +57,7 @@ const MIN_BLOCKS: usize = 6;
 /// Scores all tokens but the first. `progress(scored, mean so far)` is called after each window.
 ///
 /// # Errors
-/// If the windows make no sense, or the tokens are too few or not the base's.
+/// If the windows make no sense, the tokens are too few or not the base's, or a logit is not finite.
 pub fn perplexity(
     scorer: &mut Scorer,
     tokens: &[Token],
@@ -86,7 +86,7 @@ pub fn perplexity(
         let window: Vec<Token> = bos.into_iter().chain(tokens[begin..end].iter().copied()).collect();
         // The logits at a position speak of the next token; this is the first position whose next token is new.
         let first = (scored_to - begin + usize::from(bos.is_some())).saturating_sub(1);
-        scorer.each(
+        let scoring = scorer.each(
             &window,
             |p| p >= first && p + 1 < window.len(),
             |p, logits| {
@@ -95,7 +95,14 @@ pub fn perplexity(
                 losses.push(loss);
                 Ok::<(), Error>(())
             },
-        )?;
+        );
+        scoring.map_err(|e| match e {
+            // Of the text, not of the window.
+            Error::NotFinite { position } => {
+                Error::NotFinite { position: (begin + position).saturating_sub(usize::from(bos.is_some())) }
+            }
+            other => other,
+        })?;
         progress(losses.len(), sum / losses.len() as f64);
         scored_to = end;
         if end == tokens.len() {

@@ -35,15 +35,25 @@ pub fn lan_addresses() -> Vec<IpAddr> {
     found
 }
 
-/// A QR code for a terminal, two modules per character; `None` if the text is too long for one.
-/// Dark on light whatever the terminal's colours: phones' cameras want that.
-pub fn qr_code(text: &str) -> Option<String> {
-    /// Black on white, then the terminal's own colours.
-    const BLACK_ON_WHITE: &str = "\x1b[30;107m";
-    const RESET: &str = "\x1b[0m";
+/// Colours of a QR code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    /// Black on white, whatever the terminal's colours: phones' cameras want that.
+    BlackOnWhite,
+    /// As it comes: for what is no terminal.
+    None,
+}
+
+/// A QR code in text, two modules per character; `None` if the text is too long for one.
+pub fn qr_code(text: &str, colours: Colours) -> Option<String> {
+    // Black on white, then the terminal's own colours.
+    let (before, after) = match colours {
+        Colours::BlackOnWhite => ("\x1b[30;107m", "\x1b[0m"),
+        Colours::None => ("", ""),
+    };
     let code = QrCode::new(text).ok()?;
     let image = code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
-    Some(image.lines().map(|line| format!("{BLACK_ON_WHITE}{line}{RESET}\n")).collect())
+    Some(image.lines().map(|line| format!("{before}{line}{after}\n")).collect())
 }
 
 #[cfg(test)]
@@ -59,13 +69,14 @@ mod tests {
 
     #[test]
     fn a_qr_code_is_square_with_a_quiet_zone() {
-        let code = qr_code("http://192.168.1.20:8080/").unwrap();
+        let code = qr_code("http://192.168.1.20:8080/", Colours::BlackOnWhite).unwrap();
         let widths: Vec<usize> =
             code.lines().map(|line| line.chars().filter(|c| " ▀▄█".contains(*c)).count()).collect();
         // 25 or 29 modules and 4 quiet ones on each side, two rows to a line.
         assert!(widths.iter().all(|&w| w == widths[0]), "{widths:?}");
         assert_eq!(widths.len(), widths[0].div_ceil(2));
         assert!(code.lines().next().unwrap().contains("    "));
-        assert_eq!(qr_code(&"x".repeat(10_000)), None);
+        assert!(!qr_code("http://192.168.1.20:8080/", Colours::None).unwrap().contains('\x1b'));
+        assert_eq!(qr_code(&"x".repeat(10_000), Colours::None), None);
     }
 }

@@ -2,7 +2,7 @@
 //! (`openai/error.rs`, `ollama/error.rs`).
 
 use super::fields::Invalid;
-use crate::{engine, text};
+use crate::{engine, host};
 use axum::http::StatusCode;
 
 /// Why there is no answer.
@@ -40,13 +40,11 @@ pub enum Refusal {
         method: String,
     },
     /// The base has no chat template, so it continues texts but does not converse.
-    #[error(
-        "this base cannot chat ({0}); it can continue texts (/v1/completions, or /api/generate with \"raw\": true)"
-    )]
-    NoTemplate(String),
+    #[error("{0}; it can continue texts (/v1/completions, or /api/generate with \"raw\": true)")]
+    NoTemplate(host::Error),
     /// The template will not have these messages.
     #[error(transparent)]
-    Template(#[from] text::Error),
+    Template(host::Error),
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] engine::Error),
@@ -56,6 +54,15 @@ pub enum Refusal {
     /// The engine is gone.
     #[error("the engine stopped before the answer was finished")]
     Lost,
+}
+
+impl From<host::Error> for Refusal {
+    fn from(why: host::Error) -> Self {
+        match why {
+            host::Error::NoTemplate(_) => Refusal::NoTemplate(why),
+            _ => Refusal::Template(why),
+        }
+    }
 }
 
 impl Refusal {

@@ -8,7 +8,6 @@
 //!       ├ page/     the chat page
 //!       └ health    for load balancers and watchdogs
 //! body, fields, knobs   what all endpoints read
-//! history               which turns of a conversation fit
 //! answer, logprobs      what all endpoints write from
 //! ```
 //!
@@ -22,23 +21,18 @@ mod clock;
 mod error;
 mod fields;
 mod health;
-mod history;
 mod knobs;
 mod listen;
-mod loaded;
 mod logprobs;
 pub mod ollama;
 pub mod openai;
 mod page;
 mod router;
 
-pub use address::{lan_addresses, qr_code};
+pub use address::{Colours, lan_addresses, qr_code};
 pub use error::Refusal;
 pub use fields::Invalid;
-pub use history::{Conversation, fit};
-pub use knobs::{Knobs, random_seed};
 pub use listen::{Grace, run};
-pub use loaded::{LoadedBase, Options};
 pub use router::{Service, router};
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The service's state, and which path goes where.
 
 use super::error::Refusal;
-use super::knobs::{Knobs, random_seed};
-use super::loaded::LoadedBase;
 use super::{health, ollama, openai, page};
 use crate::engine::{Request, Sampling};
+use crate::host::{Conversation, Knobs, LoadedBase, random_seed};
 use crate::text::{Message, Token};
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
@@ -83,17 +82,7 @@ impl Service {
 
     /// An engine request with the server's defaults where `knobs` says nothing. Log-probabilities are off.
     pub(crate) fn request(&self, prompt: Vec<Token>, knobs: &Knobs, seed: u64) -> Request {
-        Request {
-            prompt,
-            // The engine ends an answer where the context does.
-            max_tokens: knobs.max_tokens.unwrap_or(self.base.engine.context()),
-            sampling: knobs.sampling(&self.defaults, seed),
-            stop: knobs.stop.clone(),
-            stop_tokens: Vec::new(),
-            ignore_end: false,
-            logprobs: None,
-            prompt_logprobs: None,
-        }
+        self.base.request(prompt, knobs, &self.defaults, seed)
     }
 
     /// The tokens of a conversation; `truncate` leaves out its oldest turns if it is too long.
@@ -102,7 +91,7 @@ impl Service {
         messages: Vec<Message>,
         truncate: Truncation,
         knobs: &Knobs,
-    ) -> Result<super::Conversation, Refusal> {
+    ) -> Result<Conversation, Refusal> {
         let reserve = match truncate {
             Truncation::Oldest => Some(knobs.max_tokens.unwrap_or(usize::MAX)),
             Truncation::Never => None,
@@ -110,7 +99,7 @@ impl Service {
         let service = Arc::clone(self);
         // A long text takes a while; others' streams go on meanwhile.
         let encoding = tokio::task::spawn_blocking(move || service.base.encode(&messages, reserve));
-        encoding.await.unwrap_or(Err(Refusal::Lost))
+        Ok(encoding.await.map_err(|_| Refusal::Lost)??)
     }
 }
 

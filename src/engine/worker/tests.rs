@@ -87,7 +87,7 @@ fn hashing(limits: Limits, blocks: usize) -> Worker<Hash> {
 
 fn submit<N: Network>(worker: &mut Worker<N>, request: &Request, context: usize) -> Events {
     let (sequence, events) = Sequence::new(request.clone(), context, worker.board.place().unwrap());
-    worker.take(Message::Submit(Box::new(sequence)));
+    worker.scheduler.add(sequence);
     events
 }
 
@@ -226,7 +226,7 @@ proptest! {
         }
         finish_all(&mut worker);
         prop_assert_eq!(worker.scheduler.pool().available(), blocks);
-        prop_assert_eq!(worker.board.waiting.load(std::sync::atomic::Ordering::Relaxed), 0);
+        prop_assert_eq!(worker.board.waiting(), 0);
         for (mut events, request) in live {
             let (answer, timing) = received(&mut events);
             prop_assert_eq!(timing.prompt_tokens, request.prompt.len());
@@ -307,20 +307,42 @@ fn a_choice_of_nothing_fails_the_request_and_no_other() {
 }
 
 #[test]
-fn a_panic_closes_all_event_streams_and_takes_no_more_requests() {
+fn a_panic_is_shown_before_the_event_streams_close() {
     let mut worker = hashing(Limits { sequences: 1, prompt_tokens: 64 }, 8);
     worker.network.steps_until_panic = 3;
     let board = worker.board.clone();
     let mut running = submit(&mut worker, &request(0, 5), 4 * BLOCK);
     let mut waiting = submit(&mut worker, &request(1, 5), 4 * BLOCK);
-    let (messages, thread) = spawn(worker);
-    messages.send(Message::Wake).ok();
+    let (late, _events) = Sequence::new(request(0, 5), 4 * BLOCK, board.place().unwrap());
+    let (requests, thread) = spawn(worker);
+    while let Some(event) = running.blocking_recv() {
+        assert!(matches!(event, Event::Text { .. }), "{event:?}");
+    }
+    assert_eq!(board.place().unwrap_err(), Error::Failed);
+    assert!(!board.serves());
+    assert_eq!(waiting.blocking_recv(), None);
     thread.join().unwrap();
-    assert_eq!(received(&mut running).0.finish, None);
-    assert!(running.is_closed() && waiting.is_closed());
-    assert!(waiting.try_recv().is_err());
-    assert!(messages.send(Message::Wake).is_err());
-    assert_eq!(board.waiting.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert!(requests.send(Box::new(late)).is_err());
+    assert_eq!(board.waiting(), 0);
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_cancelled_not_lost() {
+    let worker = hashing(Limits { sequences: 1, prompt_tokens: 64 }, 8);
+    let board = worker.board.clone();
+    let (requests, thread) = spawn(worker);
+    let sent = (0..20).map(|family| {
+        let endless = Request { max_tokens: usize::MAX, ..request(family, 5) };
+        let (sequence, events) = Sequence::new(endless, 4 * BLOCK, board.place().unwrap());
+        requests.send(Box::new(sequence)).unwrap();
+        events
+    });
+    let sent: Vec<_> = sent.collect();
+    drop(requests);
+    thread.join().unwrap();
+    for mut events in sent {
+        assert!(received(&mut events).0.finish.is_some(), "a silent close");
+    }
 }
 
 /// The demo base in place of the hash, all of it on this thread so that every allocation is seen.

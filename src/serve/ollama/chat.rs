@@ -67,7 +67,7 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
 mod tests {
     use super::super::Delivery;
     use super::*;
-    use crate::serve::knobs::Knobs;
+    use crate::host::Knobs;
     use crate::serve::router::Truncation;
 
     #[test]

@@ -16,8 +16,8 @@ pub use error::Error;
 pub use generate::{GenerateRequest, parse_generate};
 
 use super::fields::{Fields, Invalid};
-use super::knobs::Knobs;
 use super::router::{Service, Truncation};
+use crate::host::Knobs;
 use axum::Router;
 use axum::routing::{get, post};
 use std::sync::Arc;

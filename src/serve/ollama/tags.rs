@@ -1,7 +1,7 @@
 //! `GET /api/tags`: the models that are here.
 
+use crate::host::short_count;
 use crate::serve::clock;
-use crate::serve::loaded::short_count;
 use crate::serve::router::Service;
 use axum::Json;
 use axum::extract::State;

@@ -2,10 +2,10 @@
 
 use super::{CountPrompt, Delivery, Error, FINGERPRINT, Head, MOST_LOGPROBS, Tail, Usage, choices, error, new_id, sse};
 use crate::engine::{Scored, Timing};
+use crate::host::Knobs;
 use crate::serve::answer::{self, Answer, Ending, Timings, Writer, frames, json};
 use crate::serve::error::Refusal;
 use crate::serve::fields::{Fields, Invalid, kind};
-use crate::serve::knobs::Knobs;
 use crate::serve::logprobs::{ChatLogprobs, ChatToken, chat_token};
 use crate::serve::router::{Service, Truncation, seeds};
 use crate::serve::{body, clock};

@@ -5,10 +5,11 @@
 
 use super::{CountPrompt, Delivery, Error, FINGERPRINT, Head, MOST_LOGPROBS, Tail, Usage, choices, error, new_id, sse};
 use crate::engine::{Request, Scored, Timing};
+use crate::host::Knobs;
 use crate::serve::answer::{self, Answer, Ending, Timings, Writer, frames, json};
 use crate::serve::error::Refusal;
 use crate::serve::fields::{Fields, Invalid, kind};
-use crate::serve::knobs::{Knobs, tokens};
+use crate::serve::knobs::tokens;
 use crate::serve::logprobs::{Control, Offsets, TextLogprobs};
 use crate::serve::router::{Service, seeds};
 use crate::serve::{body, clock};

@@ -16,8 +16,8 @@ pub use error::Error;
 
 use super::answer::{Answer, Timings};
 use super::fields::{Fields, Invalid};
-use super::knobs::random_seed;
 use super::router::Service;
+use crate::host::random_seed;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};

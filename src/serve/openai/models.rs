@@ -57,7 +57,7 @@ fn describe(service: &Service) -> Model {
             format: facts.format,
             ternary: facts.ternary,
             chat: base.template.is_ok(),
-            demo: base.is_demo(),
+            demo: base.demo,
         },
     }
 }

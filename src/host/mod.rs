@@ -1,11 +1,16 @@
-//! A base that is loaded and running: all that a conversation needs.
+//! A base that is loaded and running: all that a conversation needs, in a terminal or over a network.
 
-use super::error::Refusal;
-use super::history::{Conversation, fit};
-use crate::engine::{self, Engine, Sampling};
+mod history;
+mod knobs;
+
+pub use history::{Conversation, fit};
+pub use knobs::{Knobs, random_seed};
+
+use crate::engine::{self, Engine, Request, Sampling};
 use crate::kernel::{self, Compute};
 use crate::model::{self, Model};
-use crate::text::{self, ChatTemplate, Message, Tokenizer};
+use crate::quant::Format;
+use crate::text::{self, ChatTemplate, Message, Token, Tokenizer};
 use crate::{base, gguf};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -23,18 +28,24 @@ pub struct Options {
     pub engine: engine::Options,
 }
 
-/// Why a base could not be loaded.
+/// Why a base could not be loaded, or a conversation not be put to it.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The tokenizer.
+pub enum Error {
+    /// The tokenizer cannot be made.
     #[error(transparent)]
-    Text(#[from] text::Error),
+    Tokenizer(text::Error),
     /// The network.
     #[error(transparent)]
     Model(#[from] model::Error),
     /// The kernels.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The base has no chat template that works, so it continues texts but does not converse.
+    #[error("this base cannot chat: {0}")]
+    NoTemplate(String),
+    /// The template will not have these messages.
+    #[error("{}", first_line(&.0.to_string()))]
+    Template(text::Error),
 }
 
 /// A base that is loaded and running.
@@ -42,9 +53,11 @@ pub enum LoadError {
 pub struct LoadedBase {
     /// What clients call it.
     pub id: String,
+    /// Whether it is the demo base that is part of the program.
+    pub demo: bool,
     /// The engine that runs it.
     pub engine: Engine,
-    /// Its chat template, or why it has none.
+    /// Its chat template, or why it has none, in one line.
     pub template: Result<ChatTemplate, String>,
     /// What there is to say about it.
     pub facts: Facts,
@@ -81,19 +94,19 @@ pub struct Facts {
 
 impl LoadedBase {
     /// Loads the base in `file` and starts its engine.
-    pub fn load(file: &gguf::File, options: Options) -> Result<Self, LoadError> {
+    pub fn load(file: &gguf::File, options: Options) -> Result<Self, Error> {
         let started = Instant::now();
         let compute = Compute::new(options.isa, options.threads)?;
         let (isa, threads) = (compute.isa(), compute.threads());
-        let tokenizer = Arc::new(Tokenizer::from_gguf(file)?);
-        let template = ChatTemplate::of(&tokenizer).map_err(|e| e.to_string());
+        let tokenizer = Arc::new(Tokenizer::from_gguf(file).map_err(Error::Tokenizer)?);
+        let template = ChatTemplate::of(&tokenizer).map_err(|e| first_line(&e.to_string()));
         let model = Arc::new(Model::load(file)?);
         let facts = Facts {
             arch: model.config.arch.clone(),
             name: model.config.name.clone(),
             parameters: model.parameters(),
             bytes: file.tensors().iter().map(|t| file.bytes(t).len()).sum(),
-            format: main_format(file),
+            format: shares(file).iter().max_by_key(|s| s.values).map_or("none", |s| s.format.name()),
             ternary: model.is_ternary(),
             trained_context: model.config.context,
             digest: digest(file),
@@ -103,31 +116,42 @@ impl LoadedBase {
             load_time: started.elapsed(),
         };
         let engine = Engine::start(model, tokenizer, compute, options.engine);
-        Ok(Self { id: base::id(file), engine, template, facts })
-    }
-
-    /// Whether this is the demo base that is part of the program.
-    pub fn is_demo(&self) -> bool {
-        self.id == base::DEMO
+        Ok(Self { id: base::id(file), demo: base::is_demo(file), engine, template, facts })
     }
 
     /// How tokens are chosen where nobody says: greedily for the demo base, which knows one answer to a question,
     /// and with a little variation for bases that loop without it.
     pub fn default_sampling(&self) -> Sampling {
-        Sampling { temperature: if self.is_demo() { 0.0 } else { 0.7 }, ..Sampling::default() }
+        Sampling { temperature: if self.demo { 0.0 } else { 0.7 }, ..Sampling::default() }
     }
 
     /// The tokens of a conversation. `reserve` tokens of the context are kept free for the answer, at most a
     /// quarter of it, by leaving out the oldest turns; `None` leaves out nothing.
-    pub fn encode(&self, messages: &[Message], reserve: Option<usize>) -> Result<Conversation, Refusal> {
-        let template = self.template.as_ref().map_err(|why| Refusal::NoTemplate(why.clone()))?;
+    pub fn encode(&self, messages: &[Message], reserve: Option<usize>) -> Result<Conversation, Error> {
+        let template = self.template.as_ref().map_err(|why| Error::NoTemplate(why.clone()))?;
         let tokenizer = self.engine.tokenizer();
-        match reserve {
+        let conversation = match reserve {
             Some(reserve) => {
                 let context = self.engine.context();
-                Ok(fit(template, tokenizer, messages, context - reserve.min(context / 4))?)
+                fit(template, tokenizer, messages, context - reserve.min(context / 4))
             }
-            None => Ok(Conversation { tokens: template.encode(tokenizer, messages)?, dropped: 0 }),
+            None => template.encode(tokenizer, messages).map(|tokens| Conversation { tokens, dropped: 0 }),
+        };
+        conversation.map_err(Error::Template)
+    }
+
+    /// An engine request, with `defaults` where `knobs` says nothing. Log-probabilities are off.
+    pub fn request(&self, prompt: Vec<Token>, knobs: &Knobs, defaults: &Sampling, seed: u64) -> Request {
+        Request {
+            prompt,
+            // The engine ends an answer where the context does.
+            max_tokens: knobs.max_tokens.unwrap_or(self.engine.context()),
+            sampling: knobs.sampling(defaults, seed),
+            stop: knobs.stop.clone(),
+            stop_tokens: Vec::new(),
+            ignore_end: false,
+            logprobs: None,
+            prompt_logprobs: None,
         }
     }
 
@@ -156,17 +180,40 @@ pub(crate) fn short_count(count: usize) -> String {
     }
 }
 
-/// The format that holds most of a file's values.
-fn main_format(file: &gguf::File) -> &'static str {
-    let mut totals: Vec<(&'static str, usize)> = Vec::new();
+/// The template engine's reports show the template's source below their first line.
+fn first_line(report: &str) -> String {
+    report.lines().next().unwrap_or_default().trim_end_matches(':').to_string()
+}
+
+/// Tensors of one format together.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// Their format.
+    pub(crate) format: Format,
+    /// How many they are.
+    pub(crate) tensors: usize,
+    /// Their values.
+    pub(crate) values: usize,
+    /// Their bytes.
+    pub(crate) bytes: usize,
+}
+
+/// What a file is made of, the format with most bytes first.
+pub(crate) fn shares(file: &gguf::File) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
     for tensor in file.tensors() {
-        let values = tensor.dims.iter().product::<usize>();
-        match totals.iter_mut().find(|(name, _)| *name == tensor.format.name()) {
-            Some((_, total)) => *total += values,
-            None => totals.push((tensor.format.name(), values)),
+        let (values, bytes) = (tensor.values(), tensor.range().len());
+        match shares.iter_mut().find(|s| s.format == tensor.format) {
+            Some(s) => {
+                s.tensors += 1;
+                s.values += values;
+                s.bytes += bytes;
+            }
+            None => shares.push(Share { format: tensor.format, tensors: 1, values, bytes }),
         }
     }
-    totals.into_iter().max_by_key(|&(_, total)| total).map_or("none", |(name, _)| name)
+    shares.sort_by_key(|s| std::cmp::Reverse(s.bytes));
+    shares
 }
 
 /// Tells files apart without reading all of a large one.
