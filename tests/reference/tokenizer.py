@@ -45,12 +45,19 @@ def texts(count):
 
 def ids():
     """Ids of the same texts for each kind of tokenizer; special tokens in texts are left as text."""
-    for name, path in [
-        ("demo", "tests/golden/text/demo.json"),
-        ("llama3", "tests/golden/text/llama3.json"),
-        ("gemma", "tests/golden/text/gemma.json"),
+    for name, path, added in [
+        ("demo", "tests/golden/text/demo.json", []),
+        ("llama3", "tests/golden/text/llama3.json", []),
+        ("gemma", "tests/golden/text/gemma.json", []),
+        # As Gemma has them for runs of spaces.
+        ("gemma-runs", "tests/golden/text/gemma.json", ["\u2581" * n for n in [2, 3, 5]]),
     ]:
-        tokenizer = Tokenizer.from_file(str(ROOT / path))
+        file = json.loads((ROOT / path).read_text())
+        first = len(file["model"]["vocab"])
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+        added = [{"id": first + n, "content": content, **flags} for n, content in enumerate(added)]
+        file["added_tokens"] += added
+        tokenizer = Tokenizer.from_str(json.dumps(file))
         tokenizer.encode_special_tokens = True
         unknown = tokenizer.token_to_id("<unk>")
         encode = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
@@ -58,9 +65,12 @@ def ids():
         for text in texts(500 if name == "demo" else 300):
             # Where unknown characters meet byte tokens, `tokenizers` puts the two in the wrong order.
             text = "".join(c for c in text if unknown is None or unknown not in encode(c))
+            if added:
+                # `tokenizers` takes U+2581 in a text for a space here.
+                text = text.replace("\u2581", "")
             cases.append([text, encode(text)])
         lines = ",\n".join(json.dumps(case, ensure_ascii=True, separators=(",", ":")) for case in cases)
-        (OUT / f"ids-{name}.json").write_text(f'{{"tokenizer": "{path}", "cases": [\n{lines}\n]}}\n')
+        (OUT / f"ids-{name}.json").write_text(f'{{"tokenizer": "{path}", "added": {json.dumps(added)}, "cases": [\n{lines}\n]}}\n')
 
 
 # Templates of our own, each with the constructs of one that is in use.
