@@ -22,3 +22,6 @@ pub mod kernel;
 
 pub mod gguf;
 pub mod quant;
+
+#[cfg(test)]
+mod testing;

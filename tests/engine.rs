@@ -1,5 +1,8 @@
 //! The engine on the demo base: what it promises to those who submit requests.
 
+#[path = "../src/testing.rs"]
+mod testing;
+
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use locollm::base;
@@ -8,6 +11,7 @@ use locollm::kernel::Compute;
 use locollm::model::{KvCache, Model};
 use locollm::text::{Encode, Token, Tokenizer};
 use std::sync::{Arc, LazyLock};
+use testing::shared_data;
 
 /// The demo base, loaded once for all tests.
 static DEMO: LazyLock<(Arc<Model>, Arc<Tokenizer>)> = LazyLock::new(|| {
@@ -323,6 +327,20 @@ fn dropping_the_last_handle_ends_the_engine() {
 }
 
 #[test]
+fn absurd_sizes_are_cut_to_what_the_engine_is_made_for() {
+    let (least, most) = (0, usize::MAX);
+    for n in [least, most] {
+        let engine = start(1, Options { max_sequences: n, max_step_tokens: n, max_waiting: n, ..Options::default() });
+        assert_eq!(ask(&engine, request(question("Hello!"))).finish, Finish::Stop);
+    }
+    // More memory than all sequences of this base can use is not taken.
+    let engine = start(1, Options { context: Some(most), kv_bytes: Some(most), ..Options::default() });
+    assert_eq!(engine.context(), engine.model().config.context);
+    let each = engine.context().div_ceil(KvCache::BLOCK) + 1;
+    assert_eq!(engine.stats().kv_blocks, 2 * Options::default().max_sequences * each);
+}
+
+#[test]
 fn requests_that_cannot_be_served_are_refused() {
     let engine = start(1, Options { kv_bytes: Some(blocks(2)), ..Options::default() });
     let context = 2 * KvCache::BLOCK;
@@ -339,6 +357,10 @@ fn requests_that_cannot_be_served_are_refused() {
     };
     assert_eq!(name(Request { stop: vec![String::new()], ..request(vec![0]) }), "stop");
     assert_eq!(name(Request { stop: vec!["x".repeat(5000)], ..request(vec![0]) }), "stop");
+    let long = refused(Request { stop: vec!["x".repeat(2000)], ..request(vec![0]) }).to_string();
+    assert_eq!(long, "`stop` must have texts of at most 1024 bytes, not 2000");
+    let many = refused(Request { stop: vec!["x".into(); 65], ..request(vec![0]) }).to_string();
+    assert_eq!(many, "`stop` must have at most 64 texts, not 65");
     assert_eq!(name(Request { logprobs: Some(usize::MAX), ..request(vec![0]) }), "logprobs");
     let sampling = Sampling { temperature: f32::NAN, ..Sampling::default() };
     assert_eq!(name(Request { sampling, ..request(vec![0]) }), "temperature");
@@ -351,12 +373,8 @@ fn requests_that_cannot_be_served_are_refused() {
 /// 50 greedy continuations by another implementation of the same network (see the data's README), all at once.
 #[test]
 fn greedy_answers_equal_the_reference() {
-    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let root = std::env::var("LOCO_TEST_DATA").unwrap_or_else(|_| here.into());
-    let Ok(lines) = std::fs::read_to_string(format!("{root}/demo-early/reference.jsonl")) else {
-        println!("skipped: no demo-early/reference.jsonl");
-        return;
-    };
+    let Some(path) = shared_data("demo-early/reference.jsonl") else { return };
+    let lines = std::fs::read_to_string(path).unwrap();
     let engine = start(2, Options { max_waiting: 50, ..Options::default() });
     let list = |v: &serde_json::Value| -> Vec<Token> { serde_json::from_value(v.clone()).unwrap() };
     let live: Vec<_> = (lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()))

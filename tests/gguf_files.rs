@@ -1,23 +1,15 @@
 //! Files that other programs wrote.
 
+#[path = "../src/testing.rs"]
+mod testing;
+
 use locollm::gguf::File;
 use locollm::quant::Format;
-use std::path::PathBuf;
-
-/// A file of the shared test data, if it is on this machine.
-fn data(path: &str) -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let folders = std::env::var_os("LOCO_TEST_DATA").map(PathBuf::from).into_iter().chain([PathBuf::from(beside)]);
-    let found = folders.map(|f| f.join(path)).find(|p| p.exists());
-    if found.is_none() {
-        eprintln!("skipped: no {path} in the test data");
-    }
-    found
-}
+use testing::shared_data;
 
 #[test]
 fn a_vocabulary_of_128256_tokens_loads() {
-    let Some(path) = data("vocabs/ggml-vocab-llama-bpe.gguf") else { return };
+    let Some(path) = shared_data("vocabs/ggml-vocab-llama-bpe.gguf") else { return };
     let start = std::time::Instant::now();
     let file = File::open(&path).unwrap();
     eprintln!("opened in {:?}", start.elapsed());
@@ -34,7 +26,7 @@ fn a_vocabulary_of_128256_tokens_loads() {
 
 #[test]
 fn a_version_1_file_loads() {
-    let Some(path) = data("weights/tinyllamas-stories-260k-f32.gguf") else { return };
+    let Some(path) = shared_data("weights/tinyllamas-stories-260k-f32.gguf") else { return };
     let file = File::open(&path).unwrap();
     assert_eq!((file.version(), file.tensors().len()), (1, 48));
     assert_eq!(file.strings("tokenizer.ggml.tokens").unwrap().unwrap().len(), 512);
@@ -44,7 +36,7 @@ fn a_version_1_file_loads() {
 
 #[test]
 fn a_ternary_file_of_bitnet_cpp_loads() {
-    let Some(path) = data("demo-early/demo-early-I2_S.gguf") else { return };
+    let Some(path) = shared_data("demo-early/demo-early-I2_S.gguf") else { return };
     let file = File::open(&path).unwrap();
     assert_eq!(file.tensors().len(), 68);
     let gate = file.tensor("blk.3.ffn_gate.weight").unwrap();

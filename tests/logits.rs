@@ -4,6 +4,8 @@
 #[path = "golden_cases/expected.rs"]
 mod expected;
 mod golden_cases;
+#[path = "../src/testing.rs"]
+mod testing;
 
 use expected::{CASES, Expected, argmax, difference};
 use golden_cases::import_case;
@@ -14,6 +16,7 @@ use locollm::model::{KvCache, KvFormat, Model, Span, State, Want};
 use locollm::score::{self, Bos, Scorer, Windows, perplexity};
 use locollm::text::Token;
 use std::sync::{Arc, Mutex};
+use testing::shared_data;
 
 /// The golden files were computed in f32, whose sums in another order differ by a few 1e-7.
 const TOLERANCE: f64 = 5e-6;
@@ -295,15 +298,4 @@ fn stories260k_tells_the_published_story() {
     let story = tokenizer.decode(&decode(&model, &compute(), &[bos], 60), false);
     let published = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
     assert!(story.trim_start().starts_with(published), "{story}");
-}
-
-/// A file of the data that tests may use but the project does not carry.
-fn shared_data(name: &str) -> Option<std::path::PathBuf> {
-    let near = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let named = std::env::var_os("LOCO_TEST_DATA").map(std::path::PathBuf::from);
-    let path = [Some(near), named].into_iter().flatten().map(|folder| folder.join(name)).find(|p| p.is_file());
-    if path.is_none() {
-        println!("skipped: no {name}");
-    }
-    path
 }

@@ -1,10 +1,15 @@
 //! `loco quantize` from outside.
 
 mod common;
+#[path = "../src/testing.rs"]
+mod testing;
 
 use common::loco;
+use locollm::gguf::Writer;
+use locollm::quant::Format;
 use std::path::Path;
 use std::process::Output;
+use testing::shared_data;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
 
@@ -23,45 +28,64 @@ fn a_ternary_file_comes_back_from_other_ternary_formats_byte_for_byte() {
     }
 }
 
+/// A llama of one layer whose weights are not ternary.
+fn llama(path: &Path) {
+    let tensors = [
+        ("token_embd.weight", vec![256, 8]),
+        ("output_norm.weight", vec![256]),
+        ("blk.0.attn_q.weight", vec![256, 256]),
+    ];
+    let mut writer = Writer::new(path);
+    writer.metadata("general.architecture", "llama");
+    writer.metadata("llama.block_count", 1u32);
+    for (name, dims) in &tensors {
+        writer.tensor(name, dims, Format::F32);
+    }
+    let mut body = writer.begin().unwrap();
+    for (name, dims) in &tensors {
+        let n: usize = dims.iter().product();
+        let bytes: Vec<u8> = (0..n).flat_map(|i| ((i as f32 * 0.618).fract() - 0.5).to_le_bytes()).collect();
+        body.write_tensor(name, &bytes).unwrap();
+    }
+    body.finish().unwrap();
+}
+
 #[test]
 fn json_says_what_became_of_every_tensor() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.gguf");
-    let out = quantize("demo", &path, &["--to", "Q4_K_M", "--json", "--threads", "1"]);
+    let (from, to) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    llama(&from);
+    let out = quantize(from.to_str().unwrap(), &to, &["--to", "Q4_K_M", "--json", "--threads", "1"]);
     let doc: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((doc["to"].as_str(), doc["size"].as_u64()), (Some("Q4_K_M"), Some(path.metadata().unwrap().len())));
+    assert_eq!((doc["to"].as_str(), doc["size"].as_u64()), (Some("Q4_K_M"), Some(to.metadata().unwrap().len())));
     let tensors = doc["tensors"].as_array().unwrap();
-    let embd = tensors.iter().find(|t| t["name"] == "token_embd.weight").unwrap();
-    assert_eq!((&embd["from"], &embd["to"]), (&"F16".into(), &"Q6_K".into()));
-    assert_eq!(tensors.len(), 68);
+    let formats: Vec<_> = tensors.iter().map(|t| (t["from"].as_str().unwrap(), t["to"].as_str().unwrap())).collect();
+    assert_eq!(formats, [("F32", "Q6_K"), ("F32", "F32"), ("F32", "Q4_K")]);
 }
 
 #[test]
 fn a_failure_leaves_no_file_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let q4 = folder.path().join("q4.gguf");
-    assert!(quantize("demo", &q4, &["--to", "Q4_K_M"]).status.success());
-    let ternary = folder.path().join("ternary.gguf");
-    let out = quantize(q4.to_str().unwrap(), &ternary, &["--to", "TQ2_0"]);
-    assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("is not ternary"));
-    assert!(!ternary.exists());
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "a temporary file is left");
+    let (from, to) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    llama(&from);
+    for (from, target, why) in [(from.to_str().unwrap(), "TQ2_0", "is not ternary"), ("demo", "Q4_K_M", "are ternary")]
+    {
+        let out = quantize(from, &to, &["--to", target]);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&out.stderr).contains(why));
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "something is left");
+    }
 }
 
 #[test]
 fn the_f16_demo_becomes_the_files_that_were_made_from_its_weights() {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let data = std::env::var("LOCO_TEST_DATA").unwrap_or_else(|_| beside.to_owned());
-    let demo = |format: &str| Path::new(&data).join(format!("demo-early/demo-early-{format}.gguf"));
-    if !demo("F16").exists() {
-        eprintln!("skipped: no {} in the test data", demo("F16").display());
-        return;
-    }
+    let demo = |format: &str| shared_data(&format!("demo-early/demo-early-{format}.gguf"));
+    let Some(source) = demo("F16") else { return };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.gguf");
     for format in ["I2_S", "TQ2_0"] {
-        assert!(quantize(demo("F16").to_str().unwrap(), &out, &["--to", format]).status.success());
-        assert!(std::fs::read(&out).unwrap() == std::fs::read(demo(format)).unwrap(), "{format}");
+        assert!(quantize(source.to_str().unwrap(), &out, &["--to", format]).status.success());
+        let Some(made) = demo(format) else { return };
+        assert!(std::fs::read(&out).unwrap() == std::fs::read(made).unwrap(), "{format}");
     }
 }

@@ -199,11 +199,12 @@ pub enum Event {
 pub struct Options {
     /// Longest sequence; the model's own limit, or what [`Options::USUAL_KV_BYTES`] hold, if `None`.
     pub context: Option<usize>,
-    /// Sequences decoded together.
+    /// Sequences decoded together, from 1 to [`Options::MOST_SEQUENCES`].
     pub max_sequences: usize,
-    /// Most prompt tokens per step: prompts are cut into such pieces. Each running sequence has at least one token.
+    /// Most prompt tokens per step, from 1 to [`Options::MOST_STEP_TOKENS`]: prompts are cut into such pieces. Each
+    /// running sequence has at least one token.
     pub max_step_tokens: usize,
-    /// Requests that may wait before [`Error::Busy`].
+    /// Requests that may wait before [`Error::Busy`], at least 1.
     pub max_waiting: usize,
     /// Memory for keys and values; if `None`, [`Options::USUAL_KV_BYTES`] or what one sequence of the asked-for
     /// context takes, whichever is more.
@@ -215,17 +216,29 @@ pub struct Options {
 impl Options {
     /// Memory for keys and values where nobody says: a sequence and a half of BitNet 2B4T at its longest (4,096 tokens).
     pub const USUAL_KV_BYTES: usize = 512 << 20;
+    /// Most sequences decoded together. More would only wait for each other.
+    pub const MOST_SEQUENCES: usize = 1024;
+    /// Most prompt tokens per step: the network's working memory has room for as many.
+    pub const MOST_STEP_TOKENS: usize = 8192;
+
+    /// What a step may have.
+    fn limits(&self) -> Limits {
+        Limits {
+            sequences: self.max_sequences.clamp(1, Self::MOST_SEQUENCES),
+            prompt_tokens: self.max_step_tokens.clamp(1, Self::MOST_STEP_TOKENS),
+        }
+    }
 
     /// KV blocks and the longest sequence for a model.
     fn sizes(&self, config: &Config) -> (usize, usize) {
         let block_bytes = KvCache::block_bytes(config, self.kv_format);
         let wanted = self.context.unwrap_or(config.context).clamp(1, config.context);
-        let asked_for = self.context.map_or(0, |_| wanted.div_ceil(KvCache::BLOCK) * block_bytes);
+        let asked_for = self.context.map_or(0, |_| wanted.div_ceil(KvCache::BLOCK).saturating_mul(block_bytes));
         let bytes = self.kv_bytes.unwrap_or(Self::USUAL_KV_BYTES.max(asked_for));
         // More than all sequences and as many reusable prefixes would never be used.
-        let useful = 2 * self.max_sequences.max(1) * (wanted.div_ceil(KvCache::BLOCK) + 1);
-        let blocks = (bytes / block_bytes).clamp(1, useful);
-        (blocks, wanted.min(blocks * KvCache::BLOCK))
+        let useful = (2 * self.limits().sequences).saturating_mul(wanted.div_ceil(KvCache::BLOCK) + 1);
+        let blocks = (bytes / block_bytes).clamp(1, useful.min(u32::MAX as usize));
+        (blocks, wanted.min(blocks.saturating_mul(KvCache::BLOCK)))
     }
 }
 
@@ -282,14 +295,14 @@ struct Handle {
 pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
 
 impl Engine {
-    /// Starts the engine's thread. Sizes that are zero count as one. A context that was asked for
+    /// Starts the engine's thread. Sizes outside their range count as the nearest in it. A context that was asked for
     /// and that the model or [`Options::kv_bytes`] do not have is cut, with a warning.
     ///
     /// # Panics
     /// If the operating system gives no thread.
     pub fn start(model: Arc<Model>, tokenizer: Arc<Tokenizer>, compute: Compute, options: Options) -> Engine {
         let config = &model.config;
-        let limits = Limits { sequences: options.max_sequences.max(1), prompt_tokens: options.max_step_tokens.max(1) };
+        let limits = options.limits();
         let (blocks, context) = options.sizes(config);
         if options.context.is_some_and(|wanted| context < wanted) {
             log::warn!(
@@ -397,13 +410,19 @@ fn check(request: &Request, vocab: usize, context: usize) -> Result<(), Error> {
     if stop.iter().any(String::is_empty) {
         return Err(Error::Parameter { name: "stop", what: "must not contain an empty text".into() });
     }
-    let most = |name, n: usize, most: usize| match n <= most {
-        true => Ok(()),
-        false => Err(Error::Parameter { name, what: format!("must be at most {most}, not {n}") }),
-    };
-    most("stop", stop.len(), MAX_STOPS)?;
-    most("stop", stop.iter().map(String::len).max().unwrap_or(0), MAX_STOP_BYTES)?;
-    most("logprobs", request.logprobs.unwrap_or(0), vocab)?;
-    most("prompt_logprobs", request.prompt_logprobs.unwrap_or(0), vocab)?;
+    if stop.len() > MAX_STOPS {
+        let what = format!("must have at most {MAX_STOPS} texts, not {}", stop.len());
+        return Err(Error::Parameter { name: "stop", what });
+    }
+    if let Some(long) = stop.iter().find(|text| text.len() > MAX_STOP_BYTES) {
+        let what = format!("must have texts of at most {MAX_STOP_BYTES} bytes, not {}", long.len());
+        return Err(Error::Parameter { name: "stop", what });
+    }
+    for (name, n) in [("logprobs", request.logprobs), ("prompt_logprobs", request.prompt_logprobs)] {
+        if let Some(n) = n.filter(|&n| n > vocab) {
+            let what = format!("must be at most {vocab}, the size of the vocabulary, not {n}");
+            return Err(Error::Parameter { name, what });
+        }
+    }
     sample::check(sampling, vocab)
 }

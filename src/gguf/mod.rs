@@ -4,6 +4,7 @@
 //! only be had from a validated [`File`], and its bytes lie inside the file.
 
 mod bytes;
+mod index;
 mod reader;
 mod types;
 mod value;
@@ -148,7 +149,8 @@ impl File {
 
     /// A metadata value, if the key is there.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.directory.keys.get(key).map(|&i| &self.metadata()[i].1)
+        let metadata = self.metadata();
+        self.0.directory.keys.find(key, |i| &metadata[i].0).map(|i| &metadata[i].1)
     }
 
     /// An unsigned integer of any width (or a non-negative signed one); `Ok(None)` if the key is missing.
@@ -249,7 +251,8 @@ impl File {
 
     /// A tensor by name.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.0.directory.names.get(name).map(|&i| &self.tensors()[i])
+        let tensors = self.tensors();
+        self.0.directory.names.find(name, |i| &tensors[i].name).map(|i| &tensors[i])
     }
 
     /// The bytes of a tensor of this file, blocks in row order, without copying.

@@ -4,12 +4,12 @@
 //! "GGUF" version n_tensors n_keys | key type value … | name rank dims… type offset … | pad | tensor data
 //! ```
 //! Counts and lengths are u64, in version 1 u32. A count is never believed before the bytes that
-//! it needs at least are seen to be there, so memory stays within a small factor of the file's size.
+//! it needs at least are seen to be there, so memory stays within a small factor of the file's size (some 5).
 
+use super::index::Index;
 use super::value::{Array, Value, id};
 use super::{Bytes, Error, Tensor, types};
 use crate::quant::Format;
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Tensor data starts at a multiple of this unless `general.alignment` says otherwise.
@@ -19,6 +19,10 @@ const ALIGNMENTS: Range<u32> = 8..(1 << 16) + 1;
 /// The specification's limit on the length of a key; used for tensor names too.
 const MAX_NAME: usize = 65_535;
 const MAX_RANK: u32 = 4;
+/// Real files have less than a hundred metadata keys,
+const MAX_KEYS: usize = 1 << 16;
+/// and less than ten thousand tensors.
+const MAX_TENSORS: usize = 1 << 20;
 
 /// What a file says, checked against its bytes.
 #[derive(Debug)]
@@ -26,9 +30,9 @@ pub(super) struct Directory {
     pub(super) version: u32,
     pub(super) alignment: u32,
     pub(super) metadata: Vec<(String, Value)>,
-    pub(super) keys: HashMap<String, usize>,
+    pub(super) keys: Index,
     pub(super) tensors: Vec<Tensor>,
-    pub(super) names: HashMap<String, usize>,
+    pub(super) names: Index,
 }
 
 /// Reads and checks everything but the tensors' values.
@@ -56,27 +60,29 @@ pub(super) fn read(file: &str, bytes: &Bytes) -> Result<Directory, Error> {
     Ok(Directory { version, alignment, metadata, keys, tensors, names })
 }
 
-type Metadata = (Vec<(String, Value)>, HashMap<String, usize>);
+type Metadata = (Vec<(String, Value)>, Index);
 
 fn read_metadata(r: &mut Reader, count: usize) -> Result<Metadata, Error> {
     let smallest = r.length_bytes() + 4 + 1;
-    let (mut metadata, mut keys) = (Vec::new(), HashMap::new());
     r.expect_room(count, smallest, || format!("the metadata count {count}"))?;
+    if count > MAX_KEYS {
+        return Err(r.invalid(r.at, format!("{count} metadata keys, at most {MAX_KEYS} are good,")));
+    }
+    let (mut metadata, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for i in 0..count {
-        let start = r.at;
+        starts.push(r.at);
         let key = r.name(|| format!("metadata key {i}"))?;
-        if keys.insert(key.clone(), i).is_some() {
-            return Err(r.invalid(start, format!("metadata key `{key}` is there twice")));
-        }
         let value = r.value(&key)?;
         metadata.push((key, value));
     }
+    let keys = Index::new(count, |i| &metadata[i].0)
+        .map_err(|i| r.invalid(starts[i], format!("metadata key `{}` is there twice", metadata[i].0)))?;
     Ok((metadata, keys))
 }
 
-fn alignment(r: &Reader, metadata: &[(String, Value)], keys: &HashMap<String, usize>) -> Result<u32, Error> {
+fn alignment(r: &Reader, metadata: &[(String, Value)], keys: &Index) -> Result<u32, Error> {
     let key = "general.alignment";
-    let Some(&i) = keys.get(key) else { return Ok(DEFAULT_ALIGNMENT) };
+    let Some(i) = keys.find(key, |i| &metadata[i].0) else { return Ok(DEFAULT_ALIGNMENT) };
     match metadata[i].1 {
         Value::U32(a) if a.is_power_of_two() && ALIGNMENTS.contains(&a) => Ok(a),
         Value::U32(a) => Err(r.key(key, format!("is {a}, not a power of two from 8 to 65536"))),
@@ -96,20 +102,20 @@ struct Entry {
     at: usize,
 }
 
-type Entries = (Vec<Entry>, HashMap<String, usize>);
-
-fn read_entries(r: &mut Reader, count: usize) -> Result<Entries, Error> {
+fn read_entries(r: &mut Reader, count: usize) -> Result<(Vec<Entry>, Index), Error> {
     let smallest = r.length_bytes() + 4 + r.length_bytes() + 4 + 8;
-    let (mut entries, mut names) = (Vec::new(), HashMap::new());
     r.expect_room(count, smallest, || format!("the tensor count {count}"))?;
+    if count > MAX_TENSORS {
+        return Err(r.invalid(r.at, format!("{count} tensors, at most {MAX_TENSORS} are good,")));
+    }
+    let mut entries = Vec::with_capacity(count);
     for i in 0..count {
         let at = r.at;
         let name = r.name(|| format!("the name of tensor {i}"))?;
-        if names.insert(name.clone(), i).is_some() {
-            return Err(r.invalid(at, format!("tensor `{name}` is there twice")));
-        }
         entries.push(read_entry(r, name, at)?);
     }
+    let names = Index::new(count, |i| &entries[i].name)
+        .map_err(|i| r.invalid(entries[i].at, format!("tensor `{}` is there twice", entries[i].name)))?;
     Ok((entries, names))
 }
 
@@ -167,7 +173,8 @@ fn place(r: &Reader, entries: Vec<Entry>, alignment: u32) -> Result<Vec<Tensor>,
     for (n, &i) in order.iter().enumerate() {
         room[i] = order.get(n + 1).map_or(end, |&next| starts[next]) - starts[i];
     }
-    let group = q2_0_group(&entries, &room);
+    let last = order.last().copied();
+    let group = q2_0_group(r, &entries, &room, last, alignment)?;
     let mut tensors = Vec::with_capacity(entries.len());
     for (i, e) in entries.into_iter().enumerate() {
         let format = if e.format == Format::Q2_0 { group } else { e.format };
@@ -188,17 +195,55 @@ fn place(r: &Reader, entries: Vec<Entry>, alignment: u32) -> Result<Vec<Tensor>,
     Ok(tensors)
 }
 
-/// Which of the two `Q2_0` layouts a file uses. One program writes a file, so all its tensors agree:
-/// groups of 64 take more room, and if any tensor has too little for them the groups are of 128.
-fn q2_0_group(entries: &[Entry], room: &[u64]) -> Format {
-    let q2 = || entries.iter().zip(room).filter(|(e, _)| e.format == Format::Q2_0);
-    let fits = |format: Format| {
-        q2().all(|(e, &room)| {
-            e.dims[0].is_multiple_of(format.block_len())
-                && format.tensor_bytes(e.values).is_some_and(|size| size as u64 <= room)
+/// Which of the two `Q2_0` layouts a file uses. One program writes a file, so all its tensors agree. The right
+/// layout fills the room of each tensor but for the padding; the last one's padding may be missing.
+///
+/// Tensors so small that their padding hides the difference count as groups of 64. A wide alignment hides it in
+/// large tensors too: then a guess could be wrong about a whole model, and there is none.
+fn q2_0_group(
+    r: &Reader,
+    entries: &[Entry],
+    room: &[u64],
+    last: Option<usize>,
+    alignment: u32,
+) -> Result<Format, Error> {
+    let align = u64::from(alignment);
+    let fits = |i: usize, format: Format| {
+        let e = &entries[i];
+        let size = format.tensor_bytes(e.values).filter(|_| e.dims[0].is_multiple_of(format.block_len()));
+        size.and_then(|size| u64::try_from(size).ok()).is_some_and(|size| match size.checked_next_multiple_of(align) {
+            Some(padded) if last == Some(i) => (size..=padded).contains(&room[i]),
+            padded => padded == Some(room[i]),
         })
     };
-    if !fits(Format::Q2_0) && fits(Format::Q2_0_G128) { Format::Q2_0_G128 } else { Format::Q2_0 }
+    let q2: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].format == Format::Q2_0).collect();
+    let all = |format| q2.iter().all(|&i| fits(i, format));
+    match (all(Format::Q2_0), all(Format::Q2_0_G128)) {
+        (true, false) => Ok(Format::Q2_0),
+        (false, true) => Ok(Format::Q2_0_G128),
+        (true, true) => match q2.first() {
+            Some(&i) if alignment > DEFAULT_ALIGNMENT => {
+                let name = &entries[i].name;
+                Err(r.invalid(entries[i].at, format!("tensor `{name}` could have Q2_0 groups of 64 or of 128, entry")))
+            }
+            _ => Ok(Format::Q2_0),
+        },
+        (false, false) => {
+            let bad = |&i: &usize| !fits(i, Format::Q2_0);
+            let i = q2.iter().copied().find(bad).unwrap_or(0);
+            let e = &entries[i];
+            let size = |format: Format| format.tensor_bytes(e.values).map_or("no".to_owned(), |n| n.to_string());
+            let what = format!(
+                "tensor `{}` has {} bytes, but {} values of Q2_0 take {}, or in groups of 128 {}; entry",
+                e.name,
+                room[i],
+                e.values,
+                size(Format::Q2_0),
+                size(Format::Q2_0_G128)
+            );
+            Err(r.invalid(e.at, what))
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -334,7 +379,7 @@ impl<'a> Reader<'a> {
             }
             id::STRING => {
                 self.expect_room(n, self.length_bytes(), || what.to_owned())?;
-                let mut strings = Vec::new();
+                let mut strings = Vec::with_capacity(n);
                 for _ in 0..n {
                     strings.push(self.string(what)?.to_owned());
                 }

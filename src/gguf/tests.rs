@@ -76,12 +76,38 @@ fn a_good_file_gives_metadata_and_tensors() {
     assert_eq!(*file.bytes(y), [7; 34]);
 }
 
+/// Two tensors of a type, with the bytes that each takes.
+fn pair(kind: u32, bytes: usize) -> Raw {
+    let second = bytes.next_multiple_of(32);
+    Raw::new(2, 0).entry("x", &[256, 16], kind, 0).entry("y", &[256, 16], kind, second as u64).data(second + bytes)
+}
+
 #[test]
 fn every_proper_prefix_of_a_good_file_is_refused() {
-    let whole = good().0;
-    for n in 0..whole.len() {
-        let cut = File::from_bytes("cut", Bytes::new(whole[..n].to_vec()));
-        assert!(cut.is_err(), "a file cut to {n} of {} bytes was taken", whole.len());
+    // 4096 values of each type; `Q2_0` (42) in groups of 64 and of 128.
+    let of_4096 = [
+        (0, 16384),
+        (1, 8192),
+        (30, 8192),
+        (2, 2304),
+        (8, 4352),
+        (12, 2304),
+        (13, 2816),
+        (14, 3360),
+        (34, 864),
+        (35, 1056),
+        (36, 1056),
+        (42, 1152),
+        (42, 1088),
+    ];
+    for whole in of_4096.map(|(kind, bytes)| pair(kind, bytes)).into_iter().chain([good()]) {
+        let whole = whole.0;
+        File::from_bytes("whole", Bytes::new(whole.clone())).unwrap();
+        let shared = Bytes::new(whole.clone());
+        for n in 0..whole.len() {
+            let cut = File::from_bytes("cut", shared.slice(0..n));
+            assert!(cut.is_err(), "a file cut to {n} of {} bytes was taken", whole.len());
+        }
     }
 }
 
@@ -126,6 +152,28 @@ fn absurd_counts_and_lengths_are_refused_before_memory_is_taken() {
         Raw::new(0, 1).string("k").u32(9).u32(kind).u64(1 << 40).refused("metadata key `k` needs more than");
         Raw::new(0, 1).string("k").u32(9).u32(kind).u64(u64::MAX).refused("metadata key `k` needs more than");
     }
+}
+
+#[test]
+fn many_tiny_entries_take_memory_within_a_small_factor_of_the_file() {
+    let keys = (0..50_000).fold(Raw::new(0, 50_000), |raw, i| raw.string(&format!("{i:x}")).u32(0).bytes(&[0]));
+    let entries = (0..50_000u64)
+        .fold(Raw::new(50_000, 0), |raw, i| raw.string(&format!("{i:x}")).u32(1).u64(1).u32(0).u64(32 * i));
+    let strings = (0..50_000).fold(Raw::new(0, 1).string("k").u32(9).u32(8).u64(50_000), |raw, _| raw.string("a"));
+    for (what, raw) in [("keys", keys), ("tensors", entries.data(32 * 50_000)), ("strings", strings)] {
+        let data = if what == "tensors" { 32 * 50_000 } else { 0 };
+        let (bytes, size) = (Bytes::new(raw.0.clone()), (raw.0.len() - data) as u64);
+        let used = allocation_counter::measure(|| drop(File::from_bytes("many", bytes).unwrap())).bytes_max;
+        assert!(used < 8 * size, "{what}: {used} bytes for {size}");
+    }
+}
+
+#[test]
+fn absurdly_many_keys_and_tensors_are_refused() {
+    let keys = (1 << 16) + 1;
+    Raw::new(0, keys).data(13 * keys as usize).refused("65537 metadata keys, at most 65536 are good");
+    let tensors = (1 << 20) + 1;
+    Raw::new(tensors, 0).data(40 * tensors as usize).refused("1048577 tensors, at most 1048576 are good");
 }
 
 #[test]
@@ -184,13 +232,36 @@ fn q2_0_group_size_follows_from_the_room() {
     // 4096 values: 1152 bytes in groups of 64, 1088 in groups of 128. `small` alone could be either.
     let file = |room: usize| {
         let raw = Raw::new(2, 0).entry("big", &[128, 32], 42, 0).entry("small", &[128], 42, room as u64);
-        raw.data(room + 64).open().unwrap()
+        raw.data(room + 64)
     };
-    let formats = |f: File| f.tensors().iter().map(|t| t.format).collect::<Vec<_>>();
-    assert_eq!(formats(file(1152)), [Format::Q2_0; 2]);
-    assert_eq!(formats(file(1088)), [Format::Q2_0_G128; 2]);
-    assert_eq!(file(1088).bytes(&file(1088).tensors()[0]).len(), 1088);
-    Raw::new(1, 0).entry("x", &[128, 32], 42, 0).data(1087).refused("overlaps");
+    let formats = |f: &File| f.tensors().iter().map(|t| t.format).collect::<Vec<_>>();
+    assert_eq!(formats(&file(1152).open().unwrap()), [Format::Q2_0; 2]);
+    let of_128 = file(1088).open().unwrap();
+    assert_eq!(formats(&of_128), [Format::Q2_0_G128; 2]);
+    assert_eq!(of_128.bytes(&of_128.tensors()[0]).len(), 1088);
+    file(1120).refused("tensor `big` has 1120 bytes");
+    Raw::new(1, 0).entry("x", &[128, 32], 42, 0).data(1087).refused("tensor `x` has 1087 bytes");
+}
+
+#[test]
+fn a_cut_off_tail_does_not_turn_groups_of_64_into_groups_of_128() {
+    let mut raw = pair(42, 1152);
+    raw.0.truncate(raw.0.len() - 40);
+    raw.refused("tensor `y` has 1112 bytes, but 4096 values of Q2_0");
+}
+
+#[test]
+fn q2_0_tensors_that_a_wide_alignment_makes_ambiguous_are_refused() {
+    // 1152 or 1088 bytes: with an alignment of 2048 both take 2048.
+    let two = |align: u32, room: usize| {
+        let raw = Raw::new(2, 1).string("general.alignment").u32(4).u32(align);
+        let mut raw = raw.entry("x", &[128, 32], 42, 0).entry("y", &[128, 32], 42, room as u64);
+        raw.0.resize(raw.0.len().next_multiple_of(align as usize) + 2 * room, 7);
+        raw
+    };
+    two(2048, 2048).refused("tensor `x` could have Q2_0 groups of 64 or of 128");
+    assert_eq!(two(64, 1088).open().unwrap().tensors()[0].format, Format::Q2_0_G128);
+    assert_eq!(two(64, 1152).open().unwrap().tensors()[0].format, Format::Q2_0);
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl LoadedBase {
         let compute = Compute::new(options.isa, options.threads)?;
         let (isa, threads) = (compute.isa(), compute.threads());
         let tokenizer = Arc::new(Tokenizer::from_gguf(file).map_err(Error::Tokenizer)?);
-        let template = ChatTemplate::from_gguf(file, &tokenizer).map_err(|e| first_line(&e.to_string()));
+        let template = ChatTemplate::of(&tokenizer).map_err(|e| first_line(&e.to_string()));
         let model = Arc::new(Model::load(file)?);
         let facts = Facts {
             arch: model.config.arch.clone(),

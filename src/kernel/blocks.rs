@@ -111,14 +111,15 @@ impl Product<'_> {
             }
             return;
         }
-        self.tiles(
-            #[inline(always)]
-            |r, t, tokens| match tokens {
-                8 | 4 => unreachable!("that many tokens go by panels"),
-                2 => self.superblock_tile::<K, F, 2>(kernel, r, t),
-                _ => self.superblock_tile::<K, F, 1>(kernel, r, t),
-            },
-        );
+        for r in self.rows.clone() {
+            let mut t = 0;
+            while t < self.y.tokens() {
+                t += match self.y.tokens() - t {
+                    2.. => self.superblock_tile::<K, F, 2>(kernel, r, t),
+                    _ => self.superblock_tile::<K, F, 1>(kernel, r, t),
+                };
+            }
+        }
     }
 
     /// Up to 16 rows with all tokens: each superblock is unpacked once into a panel whose lanes are rows.
@@ -188,37 +189,22 @@ impl Product<'_> {
 
     #[inline(always)]
     fn small_blocks<K: Kernel, F: SmallBlocks>(&self, kernel: K) {
-        self.tiles(
-            #[inline(always)]
-            |r, t, tokens| match tokens {
-                8 => self.small_block_tile::<K, F, 8>(kernel, r, t),
-                4 => self.small_block_tile::<K, F, 4>(kernel, r, t),
-                2 => self.small_block_tile::<K, F, 2>(kernel, r, t),
-                _ => self.small_block_tile::<K, F, 1>(kernel, r, t),
-            },
-        );
-    }
-
-    /// All (row, tile of 8, 4, 2 or 1 tokens): a tile shares the unpacking of the row.
-    #[inline(always)]
-    fn tiles(&self, tile: impl Fn(usize, usize, usize)) {
+        // A tile shares the unpacking of the row.
         for r in self.rows.clone() {
             let mut t = 0;
             while t < self.y.tokens() {
-                let tokens = match self.y.tokens() - t {
-                    8.. => 8,
-                    4.. => 4,
-                    2.. => 2,
-                    _ => 1,
+                t += match self.y.tokens() - t {
+                    8.. => self.small_block_tile::<K, F, 8>(kernel, r, t),
+                    4.. => self.small_block_tile::<K, F, 4>(kernel, r, t),
+                    2.. => self.small_block_tile::<K, F, 2>(kernel, r, t),
+                    _ => self.small_block_tile::<K, F, 1>(kernel, r, t),
                 };
-                tile(r, t, tokens);
-                t += tokens;
             }
         }
     }
 
     #[inline(always)]
-    fn superblock_tile<K: Kernel, F: Superblock, const T: usize>(&self, kernel: K, r: usize, t: usize) {
+    fn superblock_tile<K: Kernel, F: Superblock, const T: usize>(&self, kernel: K, r: usize, t: usize) -> usize {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
         let mut codes = Codes([0; 256]);
@@ -237,10 +223,11 @@ impl Product<'_> {
         for (i, y) in y.iter().enumerate() {
             self.y.write(t + i, r, std::slice::from_ref(y));
         }
+        T
     }
 
     #[inline(always)]
-    fn small_block_tile<K: Kernel, F: SmallBlocks, const T: usize>(&self, kernel: K, r: usize, t: usize) {
+    fn small_block_tile<K: Kernel, F: SmallBlocks, const T: usize>(&self, kernel: K, r: usize, t: usize) -> usize {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [0f32; T];
         let row = self.weights.row_bytes(r);
@@ -266,6 +253,7 @@ impl Product<'_> {
         for (i, y) in y.iter().enumerate() {
             self.y.write(t + i, r, std::slice::from_ref(y));
         }
+        T
     }
 }
 

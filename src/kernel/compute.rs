@@ -36,8 +36,13 @@ impl Compute {
     /// [`Error::Unsupported`] if the CPU lacks `isa`; [`Error::SelfTest`] if a kernel gives a wrong answer.
     pub fn new(isa: Option<Isa>, threads: Option<usize>) -> Result<Compute, Error> {
         let kernels = Kernels::choose(isa)?;
-        selftest::check(kernels)?;
-        Ok(Compute { kernels, pool: Pool::new(threads.unwrap_or_else(physical_cores)) })
+        let compute = Compute { kernels, pool: Pool::new(threads.unwrap_or_else(physical_cores)) };
+        selftest::check(&compute).map_err(|what| Error::SelfTest { isa: compute.isa(), what })?;
+        Ok(compute)
+    }
+
+    pub(super) fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The instruction sets that this CPU can run, the fastest last.

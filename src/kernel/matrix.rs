@@ -6,6 +6,7 @@ use super::ternary::Ternary;
 use super::{Error, shape};
 use crate::gguf::Bytes;
 use crate::quant::Format;
+use half::f16;
 
 /// A weight matrix `[rows, cols]` in a form that the kernels read.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ impl Matrix {
     /// an own layout; `Q2_0`, `TQ*` with several scales stay block formats (int8 activation blocks).
     ///
     /// # Errors
-    /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, or `I2_S` or
-    /// `TQ2_0` data holds the code 3.
+    /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, `I2_S` or
+    /// `TQ2_0` data holds the code 3, or the scale of a block is infinite or NaN.
     pub fn from_format(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Matrix, Error> {
         let len = format.block_len();
         if !cols.is_multiple_of(len) {
@@ -49,6 +50,7 @@ impl Matrix {
                 "{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected"
             )));
         }
+        check_scales(format, cols / len, &bytes)?;
         if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
             return Ok(Matrix(Form::Ternary(ternary)));
         }
@@ -93,4 +95,21 @@ impl Matrix {
         assert_eq!(out.len(), self.cols(), "room for a row of {}", self.cols());
         of!(self, m => m.row(row, out));
     }
+}
+
+/// Fails if the scale of a block is not finite: all products with its row would be NaN.
+fn check_scales(format: Format, blocks_per_row: usize, bytes: &[u8]) -> Result<(), Error> {
+    if format.scales_at().is_empty() {
+        return Ok(());
+    }
+    for (i, block) in bytes.chunks_exact(format.block_bytes()).enumerate() {
+        for &at in format.scales_at() {
+            let scale = f16::from_le_bytes([block[at], block[at + 1]]);
+            if !scale.is_finite() {
+                let (row, block) = (i / blocks_per_row, i % blocks_per_row);
+                return Err(shape(format!("{format:?} block {block} of row {row} has the scale {scale}")));
+            }
+        }
+    }
+    Ok(())
 }

@@ -81,7 +81,8 @@ impl Ternary {
     }
 
     /// Repacks a ternary tensor. `None` if its blocks carry several scales or it has codes that are not ternary but
-    /// legal in its format (`Q2_0`): then it stays in its block format. `bytes` has the right length, rows are whole blocks.
+    /// legal in its format (`Q2_0`): then it stays in its block format. `bytes` has the right length, rows are whole blocks,
+    /// f16 scales are finite.
     pub(super) fn from_format(
         format: Format,
         rows: usize,
@@ -98,7 +99,7 @@ impl Ternary {
             let at = values / 4;
             let scale = f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
             if !scale.is_finite() {
-                return Err(shape(format!("{format:?} scale {scale}")));
+                return Err(shape(format!("{format:?} tensor has the scale {scale}")));
             }
             return source.repack(rows, cols, scale, blocks).map(Some);
         }
@@ -201,7 +202,7 @@ impl Source {
         let scale = f16::from_bits(shared.unwrap_or(0)).to_f32();
         let has_three = matches!(self.format, Format::Q2_0 | Format::Q2_0_G128)
             && blocks.chunks_exact(self.bytes).any(|b| b[self.codes.clone()].iter().any(|&b| b & b >> 1 & 0x55 != 0));
-        (scale.is_finite() && !has_three).then_some(scale)
+        (!has_three).then_some(scale)
     }
 
     fn repack(&self, rows: usize, cols: usize, scale: f32, blocks: &[u8]) -> Result<Ternary, Error> {

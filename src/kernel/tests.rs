@@ -405,7 +405,48 @@ fn embedding_rows_are_the_dequantised_values() {
 fn an_instruction_set_that_is_not_there_is_named() {
     let absent = if cfg!(target_arch = "x86_64") { Isa::NeonDot } else { Isa::Avx2 };
     let message = Compute::new(Some(absent), Some(1)).unwrap_err().to_string();
-    assert!(message.contains(&absent.to_string()) && message.contains("Scalar"), "{message}");
+    assert!(message.contains(&absent.to_string()) && message.contains("scalar"), "{message}");
+}
+
+#[test]
+fn an_instruction_set_is_printed_as_it_is_asked_for() {
+    use clap::ValueEnum;
+    for &isa in Isa::value_variants() {
+        assert_eq!(Isa::from_str(&isa.to_string(), false), Ok(isa));
+    }
+}
+
+#[test]
+fn a_block_whose_scale_is_no_number_is_refused_and_named() {
+    let scales: [(Format, &[usize]); 9] = [
+        (Format::Q4_0, &[0]),
+        (Format::Q8_0, &[0]),
+        (Format::Q4_K, &[0, 2]),
+        (Format::Q5_K, &[0, 2]),
+        (Format::Q6_K, &[208]),
+        (Format::TQ1_0, &[52]),
+        (Format::TQ2_0, &[64]),
+        (Format::Q2_0, &[0]),
+        (Format::Q2_0_G128, &[0]),
+    ];
+    for (format, places) in scales {
+        let good = quant::quantize(format, &[0.0; 4 * 512], 512);
+        let row = good.len() / 4;
+        for &at in places {
+            for bad in [half::f16::NAN, half::f16::INFINITY, half::f16::NEG_INFINITY] {
+                let mut bytes = good.clone();
+                let block = 2 * row + format.block_bytes();
+                bytes[block + at..][..2].copy_from_slice(&bad.to_le_bytes());
+                let message = Matrix::from_format(format, 4, 512, Bytes::new(bytes)).unwrap_err().to_string();
+                let expected = format!("{format:?} block 1 of row 2 has the scale {bad}");
+                assert_eq!(message, expected);
+            }
+        }
+    }
+    let mut bytes = quant::quantize(Format::I2_S, &[0.0; 512], 512);
+    bytes[128..132].copy_from_slice(&f32::NAN.to_le_bytes());
+    let message = Matrix::from_format(Format::I2_S, 1, 512, Bytes::new(bytes)).unwrap_err().to_string();
+    assert_eq!(message, "I2_S tensor has the scale NaN");
 }
 
 #[test]

@@ -20,7 +20,9 @@
 //! | 192..208 | `scales`, i8: of values `16·j` to `16·j + 15` |
 //! | 208..210 | `d`, f16 |
 //!
-//! Packing searches scales by weighted least squares, as ggml's reference does when it has no importance matrix.
+//! Packing searches scales by weighted least squares, as ggml's reference does when it has no importance matrix. One
+//! difference: where the best line of a sub-block falls, its scale is negative. There is no code for that; here it becomes 0, in ggml
+//! the cast to a byte wraps around.
 
 use super::{get_f16, put_f16};
 use std::ops::Range;
@@ -162,7 +164,7 @@ fn pack_with_min(x: &[f32; LEN], block: &mut [u8], top: f32, shift: f32, tries: 
     let largest = |v: &[f32; 8]| v.iter().fold(0.0f32, |m, &v| if v > m { v } else { m });
     let (max_scale, max_min) = (largest(&fit_scales), largest(&fit_mins));
     let steps = |max: f32| if max > 0.0 { 63.0 / max } else { 0.0 };
-    // Rounded, these are 0 to 63.
+    // Rounded, these are 0 to 63; the cast makes a negative scale 0.
     let small = |v: [f32; 8], step: f32| v.map(|v| ((step * v).round_ties_even() as u8).min(63));
     let packed = pack_scales(small(fit_scales, steps(max_scale)), small(fit_mins, steps(max_min)));
     put_f16(block, 0, max_scale / 63.0);

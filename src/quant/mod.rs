@@ -1,7 +1,8 @@
 //! Block formats ↔ f32 in safe scalar code: the specification that the kernels are tested against.
 //!
 //! One file per family; each says where in a block every field is. All numbers are little-endian, and a
-//! format's values, bit for bit, are those of ggml's reference code (ggml-quants.c), `I2_S` of microsoft/BitNet.
+//! format's values, bit for bit, are those of ggml's reference code (ggml-quants.c), `I2_S` of microsoft/BitNet. Packing gives ggml's
+//! bytes too, but for one rare case of `Q4_K` and `Q5_K` (see `k`).
 
 mod float;
 pub mod i2_s;
@@ -82,6 +83,18 @@ impl Format {
         (values / self.block_len()).checked_mul(self.block_bytes())?.checked_add(tail)
     }
 
+    /// Where in a block its f16 scales are.
+    pub(crate) const fn scales_at(self) -> &'static [usize] {
+        match self {
+            Format::F32 | Format::F16 | Format::BF16 | Format::I2_S => &[],
+            Format::Q4_0 | Format::Q8_0 | Format::Q2_0 | Format::Q2_0_G128 => &[0],
+            Format::Q4_K | Format::Q5_K => &[0, k::DMIN],
+            Format::Q6_K => &[k::Q6_D],
+            Format::TQ1_0 => &[tq1_0::D],
+            Format::TQ2_0 => &[tq2_0::D],
+        }
+    }
+
     /// The format's usual name, e.g. `Q4_K`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -145,7 +158,7 @@ pub fn dequantize_rows(format: Format, bytes: &[u8], cols: usize, first: usize, 
     }
 }
 
-/// Packs a whole tensor of rows of `cols` values. `importance` is not used; rounding follows ggml's reference.
+/// Packs a whole tensor of rows of `cols` values, rounded as by ggml's reference without an importance matrix.
 ///
 /// # Panics
 /// If `values.len()` or `cols` is not a whole number of blocks.

@@ -1,7 +1,7 @@
 //! A tokenizer from the metadata of a GGUF file, and back.
 
 use super::split::Pre;
-use super::tokenizer::{ModelParts, Parts, Special};
+use super::tokenizer::{ModelParts, Parts, Special, is_usual_end};
 use super::vocab::{Kind, byte_token};
 use super::{Error, Token, Tokenizer};
 use crate::gguf::{Array, File, Value};
@@ -84,8 +84,31 @@ impl Tokenizer {
             special,
             ends: Vec::new(),
             strips: Default::default(),
+            composes: false,
             chat_template,
         })
+    }
+
+    /// What the tokenizer's own files say and [`Tokenizer::gguf_metadata`] cannot: a sentence for each.
+    pub fn lost_in_gguf(&self) -> Vec<String> {
+        let names = |tokens: &[Token]| tokens.iter().map(|&t| self.name(t)).collect::<Vec<_>>().join(" ");
+        let special = self.special();
+        let roles = [special.eos, special.eot, special.eom];
+        let is_lost = |&end: &Token| !roles.contains(&Some(end)) && !is_usual_end(&self.name(end));
+        let ends: Vec<Token> = self.ends().iter().copied().filter(is_lost).collect();
+        let mut strips: Vec<Token> = self.strips().collect();
+        strips.sort_unstable();
+        let mut lost = Vec::new();
+        if !strips.is_empty() {
+            lost.push(format!("white space beside these tokens is no longer swallowed: {}", names(&strips)));
+        }
+        if !ends.is_empty() {
+            lost.push(format!("these tokens no longer end an answer: {}", names(&ends)));
+        }
+        if self.composes {
+            lost.push("characters written in parts are not composed first (NFC), and may give other tokens".to_owned());
+        }
+        lost
     }
 
     /// The metadata that makes the same tokenizer of a GGUF file: `tokenizer.ggml.*` and `tokenizer.chat_template`.

@@ -39,6 +39,8 @@ struct Added {
     #[serde(default)]
     special: bool,
     #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
     lstrip: bool,
     #[serde(default)]
     rstrip: bool,
@@ -147,6 +149,7 @@ impl Tokenizer {
 fn build(name: &str, file: File, settings: Settings) -> Result<Tokenizer, Error> {
     let wrong = |what: String| Error::Tokenizer { file: name.to_owned(), what };
     let pipeline = pipeline(&file).map_err(wrong)?;
+    let composes = sequence(&file.normalizer, "normalizers").iter().any(|n| n["type"] == "NFC");
     let File { added_tokens, post_processor, model, .. } = file;
 
     let known = model.vocab.len() + added_tokens.len();
@@ -168,13 +171,21 @@ fn build(name: &str, file: File, settings: Settings) -> Result<Tokenizer, Error>
         names[id as usize] = text;
     }
     let mut strips = HashMap::new();
-    for added in added_tokens {
+    for mut added in added_tokens {
+        if added.single_word {
+            return Err(wrong(format!("`single_word` of the token `{}` is not supported", added.content)));
+        }
         let id = added.id as usize;
         kinds[id] = match added.special {
             true if whole_alphabet && model.unk_token.as_ref() == Some(&added.content) => Kind::Unknown,
             true => Kind::Control,
+            false if looks_special(&added.content) => Kind::Control,
             false => Kind::UserDefined,
         };
+        if whole_alphabet && kinds[id] == Kind::UserDefined {
+            // Names are matched in the text as people write it (Gemma's runs of spaces).
+            added.content = added.content.replace(SPACE, " ");
+        }
         if added.lstrip || added.rstrip {
             strips.insert(added.id, Strip { left: added.lstrip, right: added.rstrip });
         }
@@ -227,8 +238,19 @@ fn build(name: &str, file: File, settings: Settings) -> Result<Tokenizer, Error>
         special,
         ends,
         strips,
+        composes,
         chat_template: settings.chat_template,
     })
+}
+
+/// Whether a token that is not marked as special is nonetheless: some authors forget it. The rule of llama.cpp's
+/// `does_token_look_special` (`conversion/base.py`).
+fn looks_special(name: &str) -> bool {
+    let within = |left: &str, right: &str| name.starts_with(left) && name.ends_with(right);
+    matches!(name, "<pad>" | "<mask>" | "<2mass>" | "[@BOS@]")
+        || within("<|", "|>")
+        || within("<｜", "｜>")
+        || within("<unused", ">")
 }
 
 /// SentencePiece's scores from the order of merges, which Hugging Face made from the scores: the
@@ -345,7 +367,7 @@ fn show(part: &Option<Json>) -> String {
 }
 
 fn byte_level_pipeline(normalizers: &[&Json], steps: &[&Json], whole_words: bool) -> Result<Pipeline, String> {
-    // Composing characters first (Qwen) changes only texts with decomposed characters; GGUF files cannot say it.
+    // Composing characters first (Qwen) changes only texts with decomposed characters; see `lost_in_gguf`.
     if let Some(other) = normalizers.iter().find(|n| n["type"] != "NFC") {
         return Err(format!("the normalizer is not supported: {other}"));
     }

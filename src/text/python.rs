@@ -1,7 +1,7 @@
 //! What chat templates expect of Python that minijinja leaves out or does differently.
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -66,8 +66,16 @@ pub(super) fn value(json: &serde_json::Value) -> Value {
     }
 }
 
+/// Longer indentations and separators are refused: no template needs them, and they would be paid for too late.
+const LONGEST_FILL: usize = 64;
+
+/// Pays for `bytes` of text before they are written; minijinja looks at what a filter made when it is there.
+fn pay(state: &State, bytes: usize) -> Result<(), Error> {
+    state.consume_fuel(bytes as u64 / 64)
+}
+
 /// Jinja's `indent`, which keeps a newline at the end.
-fn indent(text: &str, width: Option<Value>, options: Kwargs) -> Result<String, Error> {
+fn indent(state: &State, text: &str, width: Option<Value>, options: Kwargs) -> Result<String, Error> {
     let width = match width.map_or_else(|| options.get::<Option<Value>>("width"), |w| Ok(Some(w)))? {
         Some(w) => spaces(w)?,
         None => " ".repeat(4),
@@ -75,6 +83,7 @@ fn indent(text: &str, width: Option<Value>, options: Kwargs) -> Result<String, E
     let first = options.get::<Option<bool>>("first")? == Some(true);
     let blank = options.get::<Option<bool>>("blank")? == Some(true);
     options.assert_all_used()?;
+    pay(state, text.len() + width.len() * text.split('\n').count())?;
     let mut out = String::new();
     for (n, line) in text.split('\n').enumerate() {
         if n > 0 {
@@ -91,13 +100,25 @@ fn indent(text: &str, width: Option<Value>, options: Kwargs) -> Result<String, E
 /// An indentation, given as text or as a number of spaces.
 fn spaces(width: Value) -> Result<String, Error> {
     match width.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Ok(" ".repeat(usize::try_from(width)?.min(64))),
+        Some(text) => Ok(short(text)?.to_owned()),
+        None => match usize::try_from(width)? {
+            n @ ..=LONGEST_FILL => Ok(" ".repeat(n)),
+            n => Err(too_long(n)),
+        },
     }
 }
 
+fn short(fill: &str) -> Result<&str, Error> {
+    if fill.len() <= LONGEST_FILL { Ok(fill) } else { Err(too_long(fill.len())) }
+}
+
+fn too_long(bytes: usize) -> Error {
+    let what = format!("an indentation or separator of {bytes} bytes; at most {LONGEST_FILL} are allowed");
+    Error::new(ErrorKind::InvalidOperation, what)
+}
+
 /// Python's `json.dumps(value, ensure_ascii=False, …)`, as `transformers` defines the filter `tojson`.
-fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State, value: Value, options: Kwargs) -> Result<String, Error> {
     let separators: Option<Vec<String>> = options.get("separators")?;
     let indent: Option<Value> = options.get("indent")?;
     let indent = match indent {
@@ -105,7 +126,7 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
         _ => None,
     };
     let (item, key) = match separators.as_deref() {
-        Some([item, key]) => (item.clone(), key.clone()),
+        Some([item, key]) => (short(item)?.to_owned(), short(key)?.to_owned()),
         Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "tojson takes two separators")),
         None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
         None => (", ".to_owned(), ": ".to_owned()),
@@ -118,9 +139,29 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
         ascii: options.get::<Option<bool>>("ensure_ascii")? == Some(true),
     };
     options.assert_all_used()?;
-    let mut out = String::new();
+    let mut out = Paid { text: String::new(), paid: 0, state };
     style.write(&value, 0, &mut out)?;
-    Ok(out)
+    Ok(out.text)
+}
+
+/// A text that is paid for while it grows: a list can contain another a thousand times at no cost.
+struct Paid<'s> {
+    text: String,
+    /// Bytes that are paid for.
+    paid: usize,
+    state: &'s State<'s, 's>,
+}
+
+impl Paid<'_> {
+    fn push(&mut self, text: &str) -> Result<(), Error> {
+        let owed = self.text.len() + text.len() - self.paid;
+        if owed >= 64 {
+            pay(self.state, owed)?;
+            self.paid += owed / 64 * 64;
+        }
+        self.text.push_str(text);
+        Ok(())
+    }
 }
 
 /// How `json.dumps` lays out its text.
@@ -136,73 +177,68 @@ struct Style {
 const DEEPEST: usize = 128;
 
 impl Style {
-    fn write(&self, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
+    fn write(&self, value: &Value, depth: usize, out: &mut Paid) -> Result<(), Error> {
         if depth > DEEPEST {
             return Err(Error::new(ErrorKind::InvalidOperation, "value too deep for tojson"));
         }
         match value.kind() {
-            ValueKind::None => out.push_str("null"),
-            ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
-            ValueKind::Number => out.push_str(&float(f64::try_from(value.clone())?)),
-            ValueKind::String => self.string(value.as_str().unwrap_or_default(), out),
+            ValueKind::None => out.push("null"),
+            ValueKind::Bool => out.push(if value.is_true() { "true" } else { "false" }),
+            ValueKind::Number if value.is_integer() => out.push(&value.to_string()),
+            ValueKind::Number => out.push(&float(f64::try_from(value.clone())?)),
+            ValueKind::String => out.push(&self.string(value.as_str().unwrap_or_default())),
             ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
-                self.list('[', ']', &items, depth, out, |item, out| self.write(item, depth + 1, out))?;
+                self.list(["[", "]"], value.try_iter()?, depth, out, |item, out| self.write(item, depth + 1, out))
             }
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();
                 if self.sort {
                     keys.sort();
                 }
-                self.list('{', '}', &keys, depth, out, |key, out| {
-                    self.string(&key.to_string(), out);
-                    out.push_str(&self.key);
+                self.list(["{", "}"], keys.into_iter(), depth, out, |key, out| {
+                    out.push(&self.string(&key.to_string()))?;
+                    out.push(&self.key)?;
                     self.write(&value.get_item(key)?, depth + 1, out)
-                })?;
+                })
             }
-            kind => {
-                return Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be written as JSON")));
-            }
+            kind => Err(Error::new(ErrorKind::InvalidOperation, format!("{kind} cannot be written as JSON"))),
         }
-        Ok(())
     }
 
     fn list(
         &self,
-        open: char,
-        close: char,
-        items: &[Value],
+        [open, close]: [&str; 2],
+        items: impl Iterator<Item = Value>,
         depth: usize,
-        out: &mut String,
-        mut write: impl FnMut(&Value, &mut String) -> Result<(), Error>,
+        out: &mut Paid,
+        mut write: impl FnMut(&Value, &mut Paid) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let newline = |depth: usize, out: &mut String| {
-            if let Some(indent) = &self.indent {
-                out.push('\n');
-                out.extend(std::iter::repeat_n(indent.as_str(), depth));
-            }
+        let newline = |depth: usize, out: &mut Paid| match &self.indent {
+            Some(indent) => out.push("\n").and_then(|()| (0..depth).try_for_each(|_| out.push(indent))),
+            None => Ok(()),
         };
-        out.push(open);
-        for (n, item) in items.iter().enumerate() {
-            if n > 0 {
-                out.push_str(&self.item);
+        let mut is_empty = true;
+        out.push(open)?;
+        for item in items {
+            if !is_empty {
+                out.push(&self.item)?;
             }
-            newline(depth + 1, out);
-            write(item, out)?;
+            is_empty = false;
+            newline(depth + 1, out)?;
+            write(&item, out)?;
         }
-        if !items.is_empty() {
-            newline(depth, out);
+        if !is_empty {
+            newline(depth, out)?;
         }
-        out.push(close);
-        Ok(())
+        out.push(close)
     }
 
-    fn string(&self, text: &str, out: &mut String) {
+    fn string(&self, text: &str) -> String {
         let quoted = serde_json::Value::from(text).to_string();
         if !self.ascii {
-            return out.push_str(&quoted);
+            return quoted;
         }
+        let mut out = String::with_capacity(quoted.len());
         for c in quoted.chars() {
             match c.is_ascii() {
                 true => out.push(c),
@@ -210,6 +246,7 @@ impl Style {
                 false => c.encode_utf16(&mut [0; 2]).iter().for_each(|u| _ = write!(out, "\\u{u:04x}")),
             }
         }
+        out
     }
 }
 
@@ -385,5 +422,25 @@ mod tests {
         let env = environment().unwrap();
         let source = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}";
         assert!(env.render_str(source, Value::from(())).is_err());
+    }
+
+    #[test]
+    fn a_template_cannot_write_more_than_it_pays_for() {
+        let env = environment().unwrap();
+        for (source, word) in [
+            ("{{ ('\\n' * 1000000) | indent('a' * 1000000, blank=true) }}", "1000000 bytes"),
+            ("{{ 'a' | indent(1000000, first=true) }}", "1000000 bytes"),
+            ("{{ ('\\n' * 9000000) | indent(64, blank=true) | length }}", "fuel"),
+            ("{{ range(99999) | tojson(indent='a' * 1000000) }}", "1000000 bytes"),
+            ("{{ range(99999) | tojson(separators=['a' * 1000000, ':']) }}", "1000000 bytes"),
+            ("{{ {'a': 1} | tojson(separators=[',', 'a' * 1000000]) }}", "1000000 bytes"),
+            ("{% set x = [range(9999) | list] * 1000 %}{% set y = [x] * 1000 %}{{ y | tojson | length }}", "fuel"),
+            ("{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}", "fuel"),
+            ("{{ range(99999) | join('a' * 1000000) }}", "fuel"),
+        ] {
+            let error = format!("{:#}", env.render_str(source, Value::from(())).unwrap_err());
+            assert!(error.contains(word), "{source}: {error}");
+        }
+        assert_eq!(env.render_str("{{ 'a' | indent(64, first=true) | length }}", Value::from(())).unwrap(), "65");
     }
 }

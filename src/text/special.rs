@@ -8,10 +8,23 @@ pub(super) const SHIELD: char = '\u{fdd0}';
 
 /// A set of tokens whose names are matched in text, leftmost first and of those the longest.
 pub(super) struct Matcher {
-    /// Sorted by name, so that those with a common beginning lie side by side.
-    tokens: Vec<Token>,
+    /// Sorted, so that those with a common beginning lie side by side.
+    names: Vec<Name>,
     /// Bytes that names begin with.
     starts: [bool; 256],
+}
+
+/// The name of a token from byte `from` on.
+#[derive(Clone, Copy)]
+struct Name {
+    token: Token,
+    from: usize,
+}
+
+impl Name {
+    fn bytes(self, vocab: &Vocab) -> &[u8] {
+        &vocab.bytes(self.token)[self.from..]
+    }
 }
 
 impl Matcher {
@@ -22,11 +35,27 @@ impl Matcher {
     pub(super) fn new(vocab: &Vocab, mut tokens: Vec<Token>) -> Self {
         let is_marked = |name: &[u8]| String::from_utf8_lossy(name).contains(SHIELD);
         tokens.retain(|&t| vocab.bytes(t).len() <= Self::LONGEST && !is_marked(vocab.bytes(t)));
+        Self::of(vocab, tokens.into_iter().map(|token| Name { token, from: 0 }).collect())
+    }
+
+    /// The ends of these names: what is left of each after one byte or more.
+    pub(super) fn ends(&self, vocab: &Vocab) -> Self {
+        let shorter = |name: &Name| {
+            let token = name.token;
+            (1..name.bytes(vocab).len()).map(move |from| Name { token, from })
+        };
+        let mut ends: Vec<Name> = self.names.iter().flat_map(shorter).collect();
+        ends.sort_by_key(|name| name.bytes(vocab));
+        ends.dedup_by_key(|name| name.bytes(vocab));
+        Self::of(vocab, ends)
+    }
+
+    fn of(vocab: &Vocab, names: Vec<Name>) -> Self {
         let mut starts = [false; 256];
-        for &token in &tokens {
-            starts[usize::from(vocab.bytes(token)[0])] = true;
+        for name in &names {
+            starts[usize::from(name.bytes(vocab)[0])] = true;
         }
-        Self { tokens, starts }
+        Self { names, starts }
     }
 
     /// The longest name that `text` begins with, and its token.
@@ -36,11 +65,16 @@ impl Matcher {
         found
     }
 
-    /// Whether `text` begins with a name, or is the beginning of one.
-    pub(super) fn may_start(&self, vocab: &Vocab, text: &[u8]) -> bool {
+    /// Whether `text` begins with a name.
+    pub(super) fn starts(&self, vocab: &Vocab, text: &[u8]) -> bool {
         let mut found = false;
-        text.first().is_some_and(|&b| self.starts[usize::from(b)])
-            && (self.walk(vocab, text, |_| found = true) || found)
+        self.walk(vocab, text, |_| found = true);
+        found
+    }
+
+    /// Whether `text` is the beginning of a longer name.
+    pub(super) fn is_beginning(&self, vocab: &Vocab, text: &[u8]) -> bool {
+        self.walk(vocab, text, |_| ())
     }
 
     /// The first place at or after `from` where a name stands: its token and bytes.
@@ -59,18 +93,22 @@ impl Matcher {
     /// Calls `matched` with each token that `text` begins with, shortest name first. Says whether the
     /// whole text is the beginning of a longer name.
     fn walk(&self, vocab: &Vocab, text: &[u8], mut matched: impl FnMut(Token)) -> bool {
+        if !text.first().is_some_and(|&b| self.starts[usize::from(b)]) {
+            return false;
+        }
         // Names that begin with text[..depth].
-        let mut names = &self.tokens[..];
+        let mut names = &self.names[..];
         for (depth, &byte) in text.iter().enumerate() {
-            let first = names.partition_point(|&t| vocab.bytes(t).get(depth).is_none_or(|&b| b < byte));
-            let end = first + names[first..].partition_point(|&t| vocab.bytes(t)[depth] == byte);
+            let first = names.partition_point(|n| n.bytes(vocab).get(depth).is_none_or(|&b| b < byte));
+            let end = first + names[first..].partition_point(|n| n.bytes(vocab)[depth] == byte);
             names = &names[first..end];
             match names.first() {
                 None => return false,
-                Some(&token) if vocab.bytes(token).len() == depth + 1 => matched(token),
+                Some(name) if name.bytes(vocab).len() == depth + 1 => matched(name.token),
                 Some(_) => {}
             }
         }
-        names.iter().any(|&t| vocab.bytes(t).len() > text.len())
+        // Of names with one beginning the shorter sort first.
+        names.last().is_some_and(|n| n.bytes(vocab).len() > text.len())
     }
 }

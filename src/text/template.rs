@@ -1,7 +1,6 @@
 //! Chat templates: a conversation as the text, and the tokens, that a model was trained on.
 
 use super::{Encode, Error, Token, Tokenizer, python};
-use crate::gguf;
 use minijinja::{Environment, Value};
 use serde_json::Value as Json;
 
@@ -81,24 +80,15 @@ const PLAIN: &str = "{% for message in messages %}{{ message['role'] | capitaliz
     + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 impl ChatTemplate {
-    /// The template of a file: its own, or a known better one where the file's is a known placeholder.
-    ///
-    /// # Errors
-    /// If the file's template is no valid template.
-    pub fn from_gguf(file: &gguf::File, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let own = file.str("tokenizer.chat_template")?;
-        Self::new(own.unwrap_or_else(|| fallback(file.name(), tokenizer)), tokenizer)
-    }
-
-    /// The template that came with a tokenizer, as [`ChatTemplate::from_gguf`] chooses it.
+    /// The template that came with a tokenizer; if none did, one that fits its tokens.
     ///
     /// # Errors
     /// If it is no valid template.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, Error> {
-        Self::new(tokenizer.chat_template().unwrap_or_else(|| fallback("tokenizer", tokenizer)), tokenizer)
+        Self::new(tokenizer.chat_template().unwrap_or_else(|| fallback(tokenizer)), tokenizer)
     }
 
-    /// A template in the Jinja language.
+    /// A template in the Jinja language, or a known better one where `source` is a known placeholder.
     ///
     /// # Errors
     /// If it is no valid template.
@@ -180,7 +170,7 @@ fn shield(tokenizer: &Tokenizer, json: &Json) -> Json {
 }
 
 /// A template by the tokens that a vocabulary has for turns.
-fn fallback(file: &str, tokenizer: &Tokenizer) -> &'static str {
+fn fallback(tokenizer: &Tokenizer) -> &'static str {
     let has = |name: &str| tokenizer.id(name).is_some_and(|t| tokenizer.is_control(t));
     if has("<|im_start|>") {
         CHATML
@@ -189,7 +179,7 @@ fn fallback(file: &str, tokenizer: &Tokenizer) -> &'static str {
     } else if has("<start_of_turn>") {
         GEMMA
     } else {
-        log::warn!("{file}: no chat template, and no tokens for turns; conversations are written as plain text");
+        log::warn!("no chat template, and no tokens for turns; conversations are written as plain text");
         PLAIN
     }
 }

@@ -18,10 +18,14 @@ pub struct Tokenizer {
     user_defined: Matcher,
     /// Tokens that no text may contain.
     control: Matcher,
+    /// The ends of their names.
+    control_ends: Matcher,
     /// Tokens that end an answer, sorted.
     ends: Vec<Token>,
     /// White space that some tokens take with them.
     strips: HashMap<Token, Strip>,
+    /// Whether the tokenizer's own file composes characters first (NFC), which is not done here, nor by llama.cpp.
+    pub(super) composes: bool,
     chat_template: Option<String>,
 }
 
@@ -70,12 +74,14 @@ pub(super) struct Parts<'p> {
     /// Ids that end an answer besides those in `special`.
     pub(super) ends: Vec<Token>,
     pub(super) strips: HashMap<Token, Strip>,
+    pub(super) composes: bool,
     pub(super) chat_template: Option<String>,
 }
 
-/// Whether `text` begins with a name of one character and its mark; longer names are broken by the mark.
+/// Whether `text` begins with a name of one character and its marks; longer names are broken by one mark. It
+/// takes two, as one may belong to the text that follows.
 fn is_shielded(text: &str) -> bool {
-    text.chars().nth(1) == Some(SHIELD)
+    text.chars().skip(1).take(2).eq([SHIELD; 2])
 }
 
 /// How [`Tokenizer::encode`] treats special tokens.
@@ -115,9 +121,15 @@ const ENDS: &[&str] = &[
     "<|file_sep|>",
 ];
 
+/// Whether a token of this name ends an answer, whatever its file says.
+pub(super) fn is_usual_end(name: &str) -> bool {
+    ENDS.contains(&name)
+}
+
 impl Tokenizer {
     pub(super) fn build(parts: Parts) -> Result<Self, Error> {
-        let Parts { file, names, mut kinds, model, mut special, ends: more_ends, strips, chat_template } = parts;
+        let Parts { file, names, mut kinds, model, mut special, ends: more_ends, strips, composes, chat_template } =
+            parts;
         let Special { bos, eos, eot, eom, unknown, padding, .. } = special;
         // A token with a role that looks like a tag is control, even where the file forgot to say so.
         for id in [bos, eos, eot, eom, unknown, padding].into_iter().flatten() {
@@ -131,7 +143,7 @@ impl Tokenizer {
         }
         let mut ends: Vec<Token> = [eos, eot, eom].into_iter().flatten().chain(more_ends).collect();
         for ((id, name), kind) in (0..).zip(names).zip(&mut kinds) {
-            if ENDS.contains(&name.as_str()) {
+            if is_usual_end(name) {
                 *kind = Kind::Control;
                 ends.push(id);
             }
@@ -160,15 +172,18 @@ impl Tokenizer {
             None => add_bos && bos.is_some(),
         });
         let matcher = |kinds: &[Kind]| Matcher::new(&vocab, vocab.of_kinds(kinds));
+        let control = matcher(&[Kind::Control, Kind::Unknown]);
         Ok(Self {
             all: matcher(&[Kind::Control, Kind::Unknown, Kind::UserDefined]),
             user_defined: matcher(&[Kind::UserDefined]),
-            control: matcher(&[Kind::Control, Kind::Unknown]),
+            control_ends: control.ends(&vocab),
+            control,
             vocab,
             model,
             special,
             ends,
             strips,
+            composes,
             chat_template,
         })
     }
@@ -212,19 +227,37 @@ impl Tokenizer {
     /// `text` such that [`Tokenizer::encode`] with `special` reads it as plain text, whatever it contains.
     ///
     /// U+FDD0, a code point that is no character and that `encode` drops, is put after the first character
-    /// of every name of a control token, and of every beginning of such a name at the end of the text, so
-    /// that neither a name nor two joined texts give a control token. Tokens that count as text
-    /// (user-defined ones, such as `<think>` in Qwen3) are left alone.
+    /// of every name of a control token, and of every beginning of such a name at the end of the text, and
+    /// before the end or a middle of such a name at the beginning of the text, so that neither a name nor two
+    /// joined texts give a control token. Left alone are tokens that count as text (user-defined ones, such as
+    /// `<think>` in Qwen3), and words from the middle of a name (`user` of `<|user|>`), which chat templates compare.
     pub fn shield(&self, text: &str) -> String {
         let text = text.replace(SHIELD, "");
+        // Templates trim texts.
+        let trimmed = text.len() - text.trim_start().len();
         let mut out = String::with_capacity(text.len() + 8);
         for (at, c) in text.char_indices() {
+            let (rest, first) = (&text.as_bytes()[at..], at == 0 || at == trimmed);
+            if first && self.may_complete(&text[at..]) {
+                out.push(SHIELD);
+            }
             out.push(c);
-            if self.control.may_start(&self.vocab, &text.as_bytes()[at..]) {
+            if self.control.starts(&self.vocab, rest) || self.control.is_beginning(&self.vocab, rest) {
+                out.push(SHIELD);
+            }
+            if self.control.starts(&self.vocab, &rest[..c.len_utf8()]) {
                 out.push(SHIELD);
             }
         }
         out
+    }
+
+    /// Whether `text` after others could complete the name of a control token.
+    fn may_complete(&self, text: &str) -> bool {
+        let whole = text.trim_end();
+        let is_word = whole.chars().all(|c| c.is_alphanumeric() || c == '_');
+        self.control_ends.starts(&self.vocab, text.as_bytes())
+            || (!is_word && self.control_ends.is_beginning(&self.vocab, whole.as_bytes()))
     }
 
     /// The bytes a token stands for; control tokens give their name. Empty for an id out of range.
@@ -291,6 +324,16 @@ impl Tokenizer {
     /// The chat template that came with the tokenizer, in the Jinja language.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()
+    }
+
+    /// Tokens that end an answer, sorted.
+    pub(super) fn ends(&self) -> &[Token] {
+        &self.ends
+    }
+
+    /// Tokens that swallow white space.
+    pub(super) fn strips(&self) -> impl Iterator<Item = Token> {
+        self.strips.keys().copied()
     }
 
     pub(super) fn special(&self) -> &Special {

@@ -115,11 +115,14 @@ impl Vocab {
         let mut twice = 0;
         for token in 0..vocab.len() as Token {
             match vocab.kind(token) {
-                Kind::Normal | Kind::UserDefined if vocab.find(vocab.bytes(token)).is_some() => twice += 1,
+                Kind::Normal if vocab.find(vocab.bytes(token)).is_some() => twice += 1,
                 Kind::Normal => vocab.add(token),
-                // Text can become a user-defined token by merging, too.
+                // Text can become a user-defined token by merging, too. Another of the same text can be merged,
+                // but never is: user-defined ones are found first.
                 Kind::UserDefined => {
-                    vocab.add(token);
+                    if vocab.find(vocab.bytes(token)).is_none() {
+                        vocab.add(token);
+                    }
                     vocab.named.push(token);
                 }
                 Kind::Byte => {}

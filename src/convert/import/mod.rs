@@ -189,6 +189,9 @@ fn tokenizer_metadata(folder: &Folder, settings: &Settings) -> Result<Vec<(Strin
         let what = format!("has {} tokens, but the embedding has {} rows", tokenizer.vocab_size(), settings.vocab);
         return Err(Error::Json { path, what });
     }
+    for lost in tokenizer.lost_in_gguf() {
+        log::warn!("{}: {lost}", path.display());
+    }
     Ok(tokenizer.gguf_metadata())
 }
 

@@ -93,6 +93,19 @@ fn user_defined_tokens_are_text_and_always_whole() {
 }
 
 #[test]
+fn a_user_defined_token_comes_before_a_normal_one_of_the_same_text() {
+    for tokens in [["a", "Ġ", "ĠĠ", "  "], ["a", "Ġ", "  ", "ĠĠ"]] {
+        let user_defined = tokens.iter().position(|&t| t == "  ").unwrap() as u32;
+        let kinds = tokens.map(|t| if t == "  " { 4 } else { 1 });
+        let tokenizer = bpe(&tokens, &["Ġ Ġ"], vec![types(&kinds)]).unwrap();
+        let text = Encode { bos: false, special: false };
+        assert_eq!(tokenizer.encode("a  a", text), [0, user_defined, 0]);
+        assert_eq!(tokenizer.id("  "), Some(user_defined));
+        assert_eq!(tokenizer.decode(&[0, 2, 3], false), "a    ");
+    }
+}
+
+#[test]
 fn names_lead_to_ids_and_back() {
     let tokenizer = bpe(&["Ġa", "b", "<think>", "<|x|>", "中"], &[], vec![types(&[1, 1, 4, 3, 1])]).unwrap();
     for (id, name) in (0..).zip(["Ġa", "b", "<think>", "<|x|>", "中"]) {

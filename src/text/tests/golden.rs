@@ -1,7 +1,8 @@
 //! Golden files of `tests/reference/tokenizer.py`: ids of Hugging Face's `tokenizers`, chats of `transformers`.
 
-use super::{data, demo, ours};
+use super::{demo, ours};
 use crate::gguf::{File, Writer};
+use crate::testing::shared_data;
 use crate::text::{ChatTemplate, Encode, Render, Tokenizer};
 use serde_json::Value as Json;
 
@@ -69,7 +70,7 @@ fn a_json_tokenizer_survives_the_way_through_gguf() {
 
 #[test]
 fn demo_prompts_are_those_of_the_reference() {
-    let Some(path) = data("demo-early/reference.jsonl") else { return };
+    let Some(path) = shared_data("demo-early/reference.jsonl") else { return };
     let tokenizer = demo();
     let lines = std::fs::read_to_string(path).unwrap();
     let mut n = 0;
@@ -85,13 +86,7 @@ fn demo_prompts_are_those_of_the_reference() {
 
 #[test]
 fn chats_are_those_of_transformers() {
-    check_chats(&read("tests/golden/text/templates.json"));
-    if let Some(path) = data("templates.json") {
-        check_chats(&serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap());
-    }
-}
-
-fn check_chats(golden: &Json) {
+    let golden = read("tests/golden/text/templates.json");
     let tokenizer = demo();
     let mut wrong = Vec::new();
     for case in golden["cases"].as_array().unwrap() {

@@ -105,6 +105,82 @@ fn parts_that_are_not_known_are_errors_that_show_them() {
     assert!(load(&[]).unwrap_err().to_string().contains("no such file"));
 }
 
+/// The Gemma of the golden files with more added tokens.
+fn gemma_with(added: &[Json]) -> Json {
+    let path = ours("tests/golden/text/gemma.json");
+    let mut json: Json = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    json["added_tokens"].as_array_mut().unwrap().extend_from_slice(added);
+    json
+}
+
+const TEXT: Encode = Encode { bos: false, special: false };
+
+#[test]
+fn added_runs_of_spaces_are_found() {
+    let plain = load(&[("tokenizer.json", &gemma_with(&[]))]).unwrap();
+    let runs = [json!({"id": 500, "content": "▁▁"}), json!({"id": 501, "content": "▁▁▁▁"})];
+    let tokenizer = load(&[("tokenizer.json", &gemma_with(&runs))]).unwrap();
+    let the = plain.encode("the", TEXT);
+    let expected = [&the[..], &[501, 500], &the].concat();
+    assert_eq!(tokenizer.encode("the      the", TEXT), expected);
+    assert_eq!(tokenizer.decode(&expected, false), "the      the");
+    assert_eq!((tokenizer.name(500).as_str(), tokenizer.is_control(500)), ("  ", false));
+}
+
+#[test]
+fn added_tokens_that_look_like_control_are_control() {
+    let names = [
+        ("<|fim_prefix|>", true),
+        ("<｜fim▁begin｜>", true),
+        ("<unused7>", true),
+        ("<mask>", true),
+        ("<pad>", true),
+        ("<2mass>", true),
+        ("[@BOS@]", true),
+        ("<think>", false),
+        ("</tool_call>", false),
+        ("<table>", false),
+    ];
+    let added: Vec<Json> =
+        (500..).zip(names).map(|(id, (name, _))| json!({"id": id, "content": name, "special": false})).collect();
+    let mut byte_level = demo_json();
+    byte_level["added_tokens"].as_array_mut().unwrap().extend_from_slice(&added);
+    for (id, token) in (5000..).zip(byte_level["added_tokens"].as_array_mut().unwrap().iter_mut().skip(6)) {
+        token["id"] = json!(id);
+    }
+    for (first, json) in [(500, gemma_with(&added)), (5000, byte_level)] {
+        let tokenizer = load(&[("tokenizer.json", &json)]).unwrap();
+        for (id, (name, control)) in (first..).zip(names) {
+            assert_eq!(tokenizer.is_control(id), control, "{name}");
+            // What users write never becomes a control token.
+            assert_eq!(tokenizer.encode(name, TEXT).contains(&id), !control, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_gguf_files_cannot_say_is_listed() {
+    let config = json!({"eos_token": "<|eot|>"});
+    let mut json = demo_json();
+    let load = |json: &Json, ends: Json| {
+        let generation = json!({"eos_token_id": ends});
+        let files =
+            [("tokenizer.json", json), ("tokenizer_config.json", &config), ("generation_config.json", &generation)];
+        load(&files)
+    };
+    assert_eq!(load(&json, json!([1, 2, 3])).unwrap().lost_in_gguf(), Vec::<String>::new());
+    json["added_tokens"][2]["rstrip"] = json!(true);
+    json["normalizer"] = json!({"type": "NFC"});
+    let lost = load(&json, json!([1, 2, 3, 4])).unwrap().lost_in_gguf();
+    for (what, word) in lost.iter().zip(["<|user|>", "<|system|>", "NFC"]) {
+        assert!(what.contains(word), "{what}");
+    }
+    assert_eq!(lost.len(), 3);
+    json["added_tokens"][2]["single_word"] = json!(true);
+    let error = load(&json, json!(1)).unwrap_err().to_string();
+    assert!(error.contains("single_word") && error.contains("<|user|>"), "{error}");
+}
+
 #[test]
 fn tokens_swallow_white_space_where_the_file_says_so() {
     let mut json = demo_json();

@@ -73,6 +73,30 @@ fn templates_that_cut_messages_stay_safe() {
 }
 
 #[test]
+fn what_a_template_writes_before_and_after_a_value_does_not_complete_a_name() {
+    let tokenizer = demo();
+    for (source, value) in [
+        ("{{ '<' ~ x ~ '>' }}", "|eot|>"),
+        ("{{ '<' ~ x ~ '>' }}", "|eot|"),
+        ("{{ '<' ~ (x | trim) ~ '>' }}", " |eot| "),
+        ("{{ '<|' ~ x ~ '>' }}", "eot|>"),
+        ("{{ '<|eot|' ~ x ~ '>' }}", ">"),
+        ("{{ '<|eot' ~ (x | trim) }}", " \n|> quoted"),
+        ("{% for k, v in {x: 1}.items() %}<{{ k }}{% endfor %}", "|eot|>"),
+    ] {
+        let template = ChatTemplate::new(source, &tokenizer).unwrap();
+        let extra = json!({"x": value}).as_object().unwrap().clone();
+        let render = Render { extra, ..Render::new(vec![]) };
+        let got = template.encode_render(&tokenizer, &render).unwrap();
+        assert_eq!(controls(&tokenizer, &got), ["<|bos|>"], "{source} {value}");
+        assert_eq!(tokenizer.decode(&got, true), format!("<|bos|>{}", template.render(&render).unwrap()));
+    }
+    assert_eq!(tokenizer.shield("> |>"), "\u{fdd0}> |>");
+    // Words are left alone: templates compare them with others.
+    assert_eq!(tokenizer.shield("user"), "user");
+}
+
+#[test]
 fn tools_and_other_variables_are_text() {
     let tokenizer = demo();
     let template = ChatTemplate::new("{{ tools | tojson }}{{ hint }}{{ messages[0].tool_calls }}", &tokenizer).unwrap();

@@ -1,12 +1,12 @@
 //! The vocabularies and cases of llama.cpp's `test-tokenizer-0`.
 
-use super::data;
 use crate::gguf;
+use crate::testing::shared_data;
 use crate::text::{Encode, Tokenizer};
 
 /// Checks every case of a vocabulary and returns how many there were.
 fn check(name: &str) -> Option<usize> {
-    let path = data(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
+    let path = shared_data(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
     let beside = |end: &str| std::fs::read_to_string(format!("{}.{end}", path.display())).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf::File::open(&path).unwrap()).unwrap();
     let texts = beside("inp");
