@@ -21,7 +21,7 @@ struct Server {
     address: SocketAddr,
     service: Arc<Service>,
     stop: Option<oneshot::Sender<()>>,
-    done: JoinHandle<()>,
+    done: JoinHandle<Result<(), engine::Error>>,
 }
 
 impl Server {
@@ -59,7 +59,7 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Reply {
-        self.raw(format!("GET {path} HTTP/1.1\r\nHost: loco\r\nConnection: close\r\n\r\n").as_bytes()).await
+        self.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await
     }
 
     async fn post(&self, path: &str, body: &str) -> Reply {
@@ -93,7 +93,8 @@ impl Server {
 
 fn post(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: loco\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").into()
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into()
 }
 
 /// An answer, taken apart.
@@ -489,7 +490,7 @@ async fn garbage_on_the_socket_harms_nobody() {
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{:?}", String::from_utf8_lossy(&answer));
     }
     let invalid = [
-        &b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 14\r\n\r\n"[..],
+        &b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 14\r\n\r\n"[..],
         b"{\"prompt\":\"\xff\"}",
     ];
     assert_eq!(server.raw(&invalid.concat()).await.error()["code"], "invalid_json");
@@ -545,6 +546,73 @@ async fn a_full_queue_says_so_and_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_request_is_admitted_once_and_its_further_choices_wait() {
+    let options = engine::Options { max_sequences: 1, max_waiting: 1, ..engine::Options::default() };
+    let server = Server::with(options).await;
+    let whole = server.ask("What is the capital of France?", r#""n": 8"#).await.json();
+    let choices = whole["choices"].as_array().unwrap();
+    assert_eq!(choices.len(), 8, "{whole}");
+    assert!(choices.iter().all(|choice| choice["message"]["content"] == PARIS));
+    let streamed = server.ask("What is the capital of France?", r#""n": 8, "stream": true"#).await.events();
+    let ended = streamed.iter().filter(|e| e["choices"][0]["finish_reason"] == "stop").count();
+    assert_eq!(ended, 8);
+}
+
+/// A list with a prompt that can never be served is refused before the others are computed.
+#[tokio::test]
+async fn a_list_of_prompts_is_refused_as_a_whole() {
+    let server = Server::start().await;
+    for stream in [false, true] {
+        let body = json!({"prompt": ["Anna", "word ".repeat(3000)], "stream": stream}).to_string();
+        let refused = server.post("/v1/completions", &body).await;
+        assert_eq!((refused.status, &refused.error()["code"]), (400, &"context_length_exceeded".into()));
+    }
+    assert_eq!(server.service.base.engine.stats().generated_tokens, 0);
+}
+
+#[tokio::test]
+async fn a_server_whose_engine_ends_ends_with_an_error() {
+    let mut server = Server::start().await;
+    server.service.base.engine.shutdown();
+    let ended = tokio::time::timeout(Duration::from_secs(20), &mut server.done).await.expect("the server ends");
+    assert_eq!(ended.unwrap(), Err(engine::Error::Closed));
+}
+
+/// Time stands still but for the timers, so nobody waits.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_ends_is_given_up() {
+    let server = Server::start().await;
+    let since = tokio::time::Instant::now();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{:?}", String::from_utf8_lossy(&answer));
+    assert!(since.elapsed() >= Duration::from_secs(15), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn other_sites_pages_are_refused() {
+    let server = Server::start().await;
+    let request = |host: &str, origin: &str| {
+        let body = r#"{"prompt": "Anna", "max_tokens": 1}"#;
+        format!(
+            "POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nContent-Type: text/plain\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    for (host, origin, code) in [
+        ("evil.example", "http://evil.example", "foreign_host"),
+        ("localhost:8080", "http://evil.example", "foreign_origin"),
+    ] {
+        let refused = server.raw(request(host, origin).as_bytes()).await;
+        assert_eq!((refused.status, &refused.error()["code"]), (403, &code.into()));
+    }
+    assert_eq!(server.raw(request("localhost:8080", "http://localhost:8080").as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_shutdown_tells_live_streams_and_ends() {
     let mut server = Server::start().await;
     let openai = format!(r#"{{"prompt": "Anna", "stream": true, {ENDLESS}}}"#);
@@ -559,7 +627,7 @@ async fn a_shutdown_tells_live_streams_and_ends() {
     let events = Reply::parse(&begun).events();
     assert_eq!(events.last().unwrap()["error"]["code"], "shutting_down");
     assert_eq!(idle.read(&mut [0; 16]).await.unwrap_or(0), 0, "an idle connection is closed");
-    tokio::time::timeout(Duration::from_secs(20), &mut server.done).await.expect("the server ends").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), &mut server.done).await.expect("the server ends").unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "the port is free");
 }
 
@@ -568,7 +636,7 @@ async fn the_page_is_for_browsers_and_ollamas_greeting_for_its_clients() {
     let server = Server::start().await;
     assert_eq!(server.get("/").await.body, "Ollama is running");
     let browser = |extra: &str| {
-        format!("GET / HTTP/1.1\r\nHost: loco\r\nAccept: text/html,*/*;q=0.8\r\nConnection: close\r\n{extra}\r\n")
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html,*/*;q=0.8\r\nConnection: close\r\n{extra}\r\n")
     };
     let page = server.raw(browser("").as_bytes()).await;
     assert!(page.body.starts_with("<!doctype html>"));

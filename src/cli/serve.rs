@@ -72,13 +72,13 @@ impl Command {
             defaults.temperature = temperature;
         }
         let service = Service::new(base, defaults);
-        runtime.block_on(async {
+        let ended: anyhow::Result<()> = runtime.block_on(async {
             let stop = stop_signal()?;
-            serve::run(service, listener, stop, Grace::default()).await;
-            anyhow::Ok(())
-        })?;
+            Ok(serve::run(service, listener, stop, Grace::default()).await?)
+        });
         // What has not ended within the grace period is not waited for.
         runtime.shutdown_background();
+        ended?;
         eprintln!("stopped");
         Ok(())
     }

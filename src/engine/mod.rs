@@ -348,7 +348,8 @@ impl Engine {
         if sent { Ok(events) } else { Err(board.refusal()) }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Error> {
+    /// Refuses what can never be served, without queueing it.
+    pub fn check(&self, request: &Request) -> Result<(), Error> {
         check(request, self.handle.model.config.vocab, self.handle.context)
     }
 

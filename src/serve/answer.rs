@@ -4,7 +4,8 @@ use super::clock::millis;
 use super::error::Refusal;
 use super::router::Live;
 use crate::engine::{Engine, Error, Event, Events, Finish, Request, Scored, Timing};
-use futures_util::stream::{self, SelectAll, Stream, StreamExt};
+use futures_util::future::FutureExt;
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use std::collections::VecDeque;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -78,14 +79,71 @@ async fn collect(mut events: Events) -> Result<Answer, Refusal> {
     Err(Refusal::Lost)
 }
 
-/// The answers to `requests` in their order, a few computed at a time.
-pub(crate) async fn all(engine: &Engine, requests: Vec<Request>, _live: Live) -> Result<Vec<Answer>, Refusal> {
-    let mut answers = stream::iter(requests)
-        .map(|request| async {
-            let events = engine.submit(request)?;
-            collect(events).await
-        })
-        .buffered(TOGETHER);
+/// The engine requests of an HTTP request that was admitted: the first has its place, the others wait for theirs.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    engine: Engine,
+    first: Option<Events>,
+    later: Vec<Request>,
+    /// Counts the HTTP request among the live ones.
+    live: Live,
+}
+
+/// Admits all of an HTTP request's `requests`, or none.
+pub(crate) fn admit(engine: &Engine, requests: Vec<Request>, live: Live) -> Result<Admitted, Refusal> {
+    requests.iter().try_for_each(|request| engine.check(request))?;
+    let mut later = requests.into_iter();
+    let first = later.next().map(|request| engine.submit(request)).transpose()?;
+    Ok(Admitted { engine: engine.clone(), first, later: later.collect(), live })
+}
+
+impl Admitted {
+    /// How many answers there will be.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.later.len()
+    }
+
+    fn starts(self) -> (Vec<Start>, Live) {
+        let Self { engine, first, later, live } = self;
+        let later = later.into_iter().map(|request| Start::Later(engine.clone(), request));
+        (first.map(Start::Placed).into_iter().chain(later).collect(), live)
+    }
+}
+
+/// How to come by an answer's events.
+enum Start {
+    /// They come.
+    Placed(Events),
+    /// The request has to wait for a place first.
+    Later(Engine, Request),
+}
+
+impl Start {
+    async fn events(self) -> Result<Events, Error> {
+        match self {
+            Start::Placed(events) => Ok(events),
+            Start::Later(engine, request) => engine.submit_when_free(request).await,
+        }
+    }
+
+    async fn collect(self) -> Result<Answer, Refusal> {
+        collect(self.events().await?).await
+    }
+
+    /// The events of choice `choice`, or why there are none.
+    fn stream(self, choice: usize) -> impl Stream<Item = (usize, Result<Event, Error>)> + Send {
+        let events = self.events().map(|started| match started {
+            Ok(events) => UnboundedReceiverStream::new(events).map(Ok).left_stream(),
+            Err(why) => stream::iter([Err(why)]).right_stream(),
+        });
+        events.flatten_stream().map(move |event| (choice, event))
+    }
+}
+
+/// The answers in the order of the requests, a few computed at a time.
+pub(crate) async fn all(admitted: Admitted) -> Result<Vec<Answer>, Refusal> {
+    let (starts, _live) = admitted.starts();
+    let mut answers = stream::iter(starts).map(Start::collect).buffered(TOGETHER);
     let mut list = Vec::new();
     while let Some(answer) = answers.next().await {
         list.push(answer?);
@@ -110,7 +168,7 @@ pub(crate) trait Writer: Send + 'static {
 }
 
 /// The frames of a stream that answers with several choices at once. Dropping it cancels them.
-pub(crate) fn frames<W: Writer>(events: Vec<Events>, mut writer: W, live: Live) -> impl Stream<Item = String> + Send {
+pub(crate) fn frames<W: Writer>(admitted: Admitted, mut writer: W) -> impl Stream<Item = String> + Send {
     struct State<S, W> {
         events: S,
         writer: W,
@@ -123,12 +181,10 @@ pub(crate) fn frames<W: Writer>(events: Vec<Events>, mut writer: W, live: Live) 
     }
     let mut ready = VecDeque::new();
     writer.start(&mut ready);
-    let open = events.len();
-    let events: SelectAll<_> = events
-        .into_iter()
-        .enumerate()
-        .map(|(choice, events)| UnboundedReceiverStream::new(events).map(move |event| (choice, event)))
-        .collect();
+    let open = admitted.len();
+    let (starts, live) = admitted.starts();
+    let choices: Vec<_> = starts.into_iter().enumerate().map(|(i, start)| Box::pin(start.stream(i))).collect();
+    let events = stream::iter(choices).flatten_unordered(TOGETHER);
     let state = State { events, writer, ready, open, _live: live };
     stream::unfold(state, |mut s| async move {
         loop {
@@ -139,15 +195,15 @@ pub(crate) fn frames<W: Writer>(events: Vec<Events>, mut writer: W, live: Live) 
                 return None;
             }
             let why = match s.events.next().await {
-                Some((choice, Event::Prompt(scores))) => {
+                Some((choice, Ok(Event::Prompt(scores)))) => {
                     s.writer.prompt(choice, scores, &mut s.ready);
                     continue;
                 }
-                Some((choice, Event::Text { text, token })) => {
+                Some((choice, Ok(Event::Text { text, token }))) => {
                     s.writer.text(choice, text, Some(token), &mut s.ready);
                     continue;
                 }
-                Some((choice, Event::Done { text, finish, timing })) => match Ending::of(finish) {
+                Some((choice, Ok(Event::Done { text, finish, timing }))) => match Ending::of(finish) {
                     Ok(ending) => {
                         if !text.is_empty() {
                             s.writer.text(choice, text, None, &mut s.ready);
@@ -161,6 +217,7 @@ pub(crate) fn frames<W: Writer>(events: Vec<Events>, mut writer: W, live: Live) 
                     }
                     Err(why) => why,
                 },
+                Some((_, Err(why))) => why.into(),
                 None => Refusal::Lost,
             };
             s.writer.fail(&why, &mut s.ready);

@@ -39,6 +39,12 @@ pub enum Refusal {
         /// The method it does not take.
         method: String,
     },
+    /// The request is for another host.
+    #[error("this server is not `{0}`; it goes by localhost and 127.0.0.1 only (--lan opens it to the network)")]
+    Host(String),
+    /// Another site's page made the request.
+    #[error("requests of pages from `{0}` are not answered")]
+    Origin(String),
     /// The base has no chat template, so it continues texts but does not converse.
     #[error("{0}; it can continue texts (/v1/completions, or /api/generate with \"raw\": true)")]
     NoTemplate(host::Error),
@@ -71,11 +77,12 @@ impl Refusal {
         match self {
             Refusal::Invalid(_) | Refusal::Template(_) | Refusal::NoTemplate(_) => StatusCode::BAD_REQUEST,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Host(_) | Refusal::Origin(_) => StatusCode::FORBIDDEN,
             Refusal::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Refusal::Model { .. } | Refusal::Path(_) => StatusCode::NOT_FOUND,
             Refusal::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Engine(engine::Error::Busy(_)) => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Engine(engine::Error::Closed) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Engine(engine::Error::Closed | engine::Error::Failed) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Engine(_) => StatusCode::BAD_REQUEST,
             Refusal::NoToken | Refusal::Lost => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -88,6 +95,8 @@ impl Refusal {
             Refusal::Invalid(Invalid::Parameter { .. }) => "invalid_value",
             Refusal::Invalid(Invalid::Unsupported { .. }) => "unsupported_parameter",
             Refusal::TooLarge { .. } => "body_too_large",
+            Refusal::Host(_) => "foreign_host",
+            Refusal::Origin(_) => "foreign_origin",
             Refusal::Incomplete => "body_incomplete",
             Refusal::Model { .. } => "model_not_found",
             Refusal::Path(_) => "unknown_path",
@@ -97,6 +106,7 @@ impl Refusal {
             Refusal::Engine(engine::Error::TooLong { .. }) => "context_length_exceeded",
             Refusal::Engine(engine::Error::Busy(_)) => "queue_full",
             Refusal::Engine(engine::Error::Closed) => "shutting_down",
+            Refusal::Engine(engine::Error::Failed) => "engine_failed",
             Refusal::Engine(_) => "invalid_value",
             Refusal::NoToken => "no_token",
             Refusal::Lost => "engine_stopped",

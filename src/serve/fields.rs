@@ -80,7 +80,13 @@ impl Fields {
     }
 
     fn type_error(&self, name: &str, wanted: &str, found: &Value) -> Invalid {
-        self.error(name, format!("must be {wanted}, not {}", kind(found)))
+        self.error(
+            name,
+            match found {
+                Value::Number(number) => format!("must be {wanted}, not {number}"),
+                _ => format!("must be {wanted}, not {}", kind(found)),
+            },
+        )
     }
 
     /// The field as it is.
@@ -93,8 +99,8 @@ impl Fields {
     pub(crate) fn float(&mut self, name: &str, range: RangeInclusive<f32>) -> Result<Option<f32>, Invalid> {
         let Some(value) = self.take(name) else { return Ok(None) };
         let Some(number) = value.as_f64() else { return Err(self.type_error(name, "a number", &value)) };
-        let (low, high) = (f64::from(*range.start()), f64::from(*range.end()));
-        if !(low..=high).contains(&number) {
+        let (low, high) = (range.start(), range.end());
+        if !(f64::from(*low)..=f64::from(*high)).contains(&number) {
             return Err(self.error(name, format!("must be between {low} and {high}, not {number}")));
         }
         // In range, so this only rounds.
@@ -110,6 +116,13 @@ impl Fields {
             return Err(self.error(name, format!("must be between {low} and {high}, not {number}")));
         }
         Ok(Some(number))
+    }
+
+    /// The field if it is a whole number that is not negative; anything else stays where it is.
+    pub(crate) fn unsigned(&mut self, name: &str) -> Option<u64> {
+        let number = self.map.get(name)?.as_u64()?;
+        self.map.swap_remove(name);
+        Some(number)
     }
 
     /// A whole number from `least` to four billion.
@@ -225,6 +238,14 @@ mod tests {
             let got = Fields::from_body(body.as_bytes()).and_then(|mut f| f.float("t", 0.0..=2.0));
             assert_eq!(got.is_ok(), ok, "{json}: {got:?}");
         }
+    }
+
+    #[test]
+    fn limits_and_values_are_named_as_people_write_them() {
+        let e = fields(r#"{"p": 0}"#).float("p", 0.01..=100.0).unwrap_err();
+        assert_eq!(e.to_string(), "`p` must be between 0.01 and 100, not 0");
+        let e = fields(r#"{"k": 1.5}"#).int("k", 0..=9).unwrap_err();
+        assert_eq!(e.to_string(), "`k` must be a whole number, not 1.5");
     }
 
     #[test]

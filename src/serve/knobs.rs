@@ -73,8 +73,11 @@ fn top_k(fields: &mut Fields) -> Result<Option<usize>, Invalid> {
     Ok(k.map(|k| usize::try_from(k).unwrap_or(0)))
 }
 
-/// `seed`: any integer; −1 is the usual way to say "random".
+/// `seed`: any integer of 64 bits, with or without a sign; −1 is the usual way to say "random".
 fn seed(fields: &mut Fields) -> Result<Option<u64>, Invalid> {
+    if let Some(seed) = fields.unsigned("seed") {
+        return Ok(Some(seed));
+    }
     let seed = fields.int("seed", i64::MIN..=i64::MAX)?;
     Ok(seed.filter(|&s| s != -1).map(i64::cast_unsigned))
 }
@@ -173,6 +176,7 @@ mod tests {
     fn a_seed_of_minus_one_is_no_seed() {
         assert_eq!(openai(r#"{"seed": -1}"#).unwrap().seed, None);
         assert_eq!(openai(r#"{"seed": 42}"#).unwrap().seed, Some(42));
+        assert_eq!(openai(r#"{"seed": 18446744073709551615}"#).unwrap().seed, Some(u64::MAX));
         assert_eq!(openai(r#"{"seed": -2}"#).unwrap().seed, Some(u64::MAX - 1));
     }
 

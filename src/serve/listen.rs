@@ -1,6 +1,8 @@
 //! Connections: taking them, limiting them, ending them.
 
+use super::guard::Names;
 use super::router::{Service, router};
+use crate::engine;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -53,20 +55,32 @@ struct Server {
 /// Serves until `stop` is ready, then shuts down in steps: no new connections; live answers may end
 /// (at most `grace.answers`); the engine is stopped, which cancels the others; what is left to write
 /// is written (at most `grace.connections`).
-pub async fn run(service: Arc<Service>, listener: TcpListener, stop: impl Future<Output = ()>, grace: Grace) {
+///
+/// # Errors
+/// If the engine ended by itself: the shutdown is the same, and somebody has to start the process anew.
+pub async fn run(
+    service: Arc<Service>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    grace: Grace,
+) -> Result<(), engine::Error> {
+    // A listener without an address is none that takes connections.
+    let names = listener.local_addr().map_or(Names::Loopback, |address| Names::of(address.ip()));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_header_size(HEAD_LIMIT);
     let server = Server {
-        app: router(Arc::clone(&service)),
+        app: router(Arc::clone(&service), names),
         listener,
         permits: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         graceful: GracefulShutdown::new(),
         http,
     };
-    tokio::select! {
-        () = server.accept() => {}
-        () = stop => {}
-    }
+    let engine = service.base.engine.clone();
+    let ended = tokio::select! {
+        () = server.accept() => Ok(()),
+        () = stop => Ok(()),
+        why = engine.ended() => Err(why),
+    };
 
     // 1. No new connections, and `/ready` says so to those that are open.
     let Server { listener, graceful, .. } = server;
@@ -76,12 +90,11 @@ pub async fn run(service: Arc<Service>, listener: TcpListener, stop: impl Future
 
     // 2. Idle connections close at once; the others after their answer.
     let mut connections = std::pin::pin!(graceful.shutdown());
-    let ended = tokio::time::timeout(grace.answers, &mut connections).await.is_ok();
+    let finished = tokio::time::timeout(grace.answers, &mut connections).await.is_ok();
 
     // 3. The engine ends what is left. It waits for its thread, so not here.
-    let engine = service.base.engine.clone();
     let stopping = tokio::task::spawn_blocking(move || engine.shutdown());
-    if !ended {
+    if !finished {
         log::info!("stopping: cancelling {} answers", service.live());
         // 4. The streams say that they were cut off, and close.
         let _ = tokio::time::timeout(grace.connections, connections).await;
@@ -89,6 +102,7 @@ pub async fn run(service: Arc<Service>, listener: TcpListener, stop: impl Future
     if stopping.await.is_err() {
         log::error!("the engine's thread failed");
     }
+    ended
 }
 
 impl Server {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! listen    connections, time limits, shutdown
+//!   └ guard     other sites' pages stay out
 //!   └ router    which path goes where; errors in each API's shape
 //!       ├ openai/   one file per endpoint: read the body → engine requests → write the answer
 //!       ├ ollama/   the same for Ollama's API
@@ -20,6 +21,7 @@ mod body;
 mod clock;
 mod error;
 mod fields;
+mod guard;
 mod health;
 mod knobs;
 mod listen;
@@ -32,6 +34,7 @@ mod router;
 pub use address::{Colours, lan_addresses, qr_code};
 pub use error::Refusal;
 pub use fields::Invalid;
+pub use guard::Names;
 pub use listen::{Grace, run};
 pub use router::{Service, router};
 

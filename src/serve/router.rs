@@ -1,12 +1,15 @@
 //! The service's state, and which path goes where.
 
 use super::error::Refusal;
+use super::guard::Names;
 use super::{health, ollama, openai, page};
-use crate::engine::{Request, Sampling};
+use crate::engine::{self, Sampling};
 use crate::host::{Conversation, Knobs, LoadedBase, random_seed};
 use crate::text::{Message, Token};
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
@@ -81,7 +84,7 @@ impl Service {
     }
 
     /// An engine request with the server's defaults where `knobs` says nothing. Log-probabilities are off.
-    pub(crate) fn request(&self, prompt: Vec<Token>, knobs: &Knobs, seed: u64) -> Request {
+    pub(crate) fn request(&self, prompt: Vec<Token>, knobs: &Knobs, seed: u64) -> engine::Request {
         self.base.request(prompt, knobs, &self.defaults, seed)
     }
 
@@ -118,8 +121,8 @@ pub(crate) fn seeds(knobs: &Knobs, n: usize) -> Vec<u64> {
     (0u64..).take(n).map(|i| first.wrapping_add(i)).collect()
 }
 
-/// All paths.
-pub fn router(service: Arc<Service>) -> Router {
+/// All paths, for requests under `names`.
+pub fn router(service: Arc<Service>, names: Names) -> Router {
     Router::new()
         .merge(page::routes())
         .route("/health", get(health::health))
@@ -128,6 +131,12 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(ollama::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
+            match names.check(request.headers()) {
+                Ok(()) => next.run(request).await,
+                Err(why) => refuse(request.uri().path(), why),
+            }
+        }))
         .with_state(service)
 }
 

@@ -153,11 +153,11 @@ impl Asked {
     pub(super) async fn answer(self, mut request: Request) -> Result<Response, Error> {
         let Self { service, lines, common, live } = self;
         request.logprobs = common.logprobs;
-        let engine = &service.base.engine;
+        let admitted = answer::admit(&service.base.engine, vec![request], live)?;
         if common.delivery == Delivery::Stream {
-            return Ok(ndjson(frames(vec![engine.submit(request)?], lines, live)));
+            return Ok(ndjson(frames(admitted, lines)));
         }
-        let answers = answer::all(engine, vec![request], live).await?;
+        let answers = answer::all(admitted).await?;
         let answer = answers.into_iter().next().ok_or(Refusal::Lost)?;
         let logprobs = answer.tokens.iter().filter_map(|scored| lines.named(scored)).collect();
         let end = lines.last(answer.ending.word(), &answer.timing);

@@ -217,14 +217,14 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
         system_fingerprint: FINGERPRINT,
     };
     let logprobs_with = request.logprobs.map(|_| Arc::clone(service.base.engine.tokenizer()));
+    let admitted = answer::admit(&service.base.engine, requests.collect(), live)?;
     if request.delivery == Delivery::Whole {
-        let answers = answer::all(&service.base.engine, requests.collect(), live).await?;
+        let answers = answer::all(admitted).await?;
         let tail = Tail { usage: Usage::of(&answers, request.n), timings: Timings::of_all(&answers), seed: seeds[0] };
         let choice = |(index, answer)| whole_choice(logprobs_with.as_deref(), index, answer);
         let choices = answers.into_iter().enumerate().map(choice).collect();
         return Ok(Json(Completion { head, choices, tail, truncated_messages: conversation.dropped }).into_response());
     }
-    let events = requests.map(|one| service.base.engine.submit(one)).collect::<Result<Vec<_>, _>>()?;
     head.object = "chat.completion.chunk";
     let writer = ChunkWriter {
         head,
@@ -234,7 +234,7 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
         seed: seeds[0],
         truncated: conversation.dropped,
     };
-    Ok(sse(frames(events, writer, live)))
+    Ok(sse(frames(admitted, writer)))
 }
 
 /// A whole answer's choice; with log-probabilities if there is a tokenizer to name tokens with.

@@ -224,24 +224,24 @@ pub(super) async fn create(State(service): State<Arc<Service>>, body: Body) -> R
         system_fingerprint: FINGERPRINT,
     };
     let logprobs_with = logprobs.map(|_| tokenizer);
+    let admitted = answer::admit(&service.base.engine, requests, live)?;
     if delivery == Delivery::Whole {
-        let answers = answer::all(&service.base.engine, requests, live).await?;
+        let answers = answer::all(admitted).await?;
         let tail = Tail { usage: Usage::of(&answers, n), timings: Timings::of_all(&answers), seed: seeds[0] };
         let choice = |(i, answer)| whole_choice(logprobs_with.as_deref(), i, &prompts[i / n], answer);
         let choices = answers.into_iter().enumerate().map(choice).collect();
         return Ok(Json(Completion { head, choices, tail }).into_response());
     }
-    let events = requests.into_iter().map(|one| service.base.engine.submit(one)).collect::<Result<Vec<_>, _>>()?;
     let writer = ChunkWriter {
         head,
         logprobs_with,
-        offsets: events.iter().map(|_| Offsets::default()).collect(),
+        offsets: (0..admitted.len()).map(|_| Offsets::default()).collect(),
         prompts,
         n,
         usage: (delivery == Delivery::StreamWithUsage).then(Usage::default),
         seed: seeds[0],
     };
-    Ok(sse(frames(events, writer, live)))
+    Ok(sse(frames(admitted, writer)))
 }
 
 /// A whole answer's choice; with log-probabilities if there is a tokenizer to name tokens with.
