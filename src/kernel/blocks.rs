@@ -17,7 +17,7 @@ use super::isa::{Codes, Kernel, Panel, Task};
 use super::output::Output;
 use super::ternary::{GROUP, unpack_tq1_0};
 use crate::gguf::Bytes;
-use crate::quant::{self, Format};
+use crate::quant::{self, Format, k, q2_0, q4_0, q8_0, tq1_0, tq2_0};
 use std::ops::Range;
 
 /// From how many tokens on superblocks are interleaved before they are multiplied.
@@ -321,11 +321,11 @@ fn put(codes: &mut Codes, at: usize, word: impl Fn(usize) -> u64) {
 /// `d` f16, `dmin` f16, 12 bytes of 6-bit scales and mins, 128 bytes of nibbles.
 struct Q4K;
 impl Superblock for Q4K {
-    const BYTES: usize = 144;
+    const BYTES: usize = k::Q4_BYTES;
     const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        for (j, nibbles) in block[16..144].as_chunks::<32>().0.iter().enumerate() {
+        for (j, nibbles) in block[k::Q4_QS].as_chunks::<32>().0.iter().enumerate() {
             let w = words(nibbles);
             put(codes, 64 * j, |i| w[i] & LOW_4);
             put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4);
@@ -337,12 +337,12 @@ impl Superblock for Q4K {
 /// As `Q4_K`, with 32 bytes of fifth bits before the nibbles.
 struct Q5K;
 impl Superblock for Q5K {
-    const BYTES: usize = 176;
+    const BYTES: usize = k::Q5_BYTES;
     const OWN_OFFSETS: bool = true;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let high = words(&block[16..].as_chunks().0[0]);
-        for (j, nibbles) in block[48..176].as_chunks::<32>().0.iter().enumerate() {
+        let high = words(&block[k::Q5_QH].as_chunks().0[0]);
+        for (j, nibbles) in block[k::Q5_QS].as_chunks::<32>().0.iter().enumerate() {
             let w = words(nibbles);
             put(codes, 64 * j, |i| w[i] & LOW_4 | (high[i] >> (2 * j) & LOW_1) << 4);
             put(codes, 64 * j + 32, |i| w[i] >> 4 & LOW_4 | (high[i] >> (2 * j + 1) & LOW_1) << 4);
@@ -361,7 +361,8 @@ impl Superblock for Q5K {
 #[inline(always)]
 fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
     let word = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
-    let (a, b, c) = (word(4), word(8), word(12));
+    let at = k::SCALES.start;
+    let (a, b, c) = (word(at), word(at + 4), word(at + 8));
     let low_six = 0x3f3f_3f3f;
     let low_four = 0x0f0f_0f0f;
     let top_two = |x: u32| (x >> 6 & 0x0303_0303) << 4;
@@ -369,7 +370,7 @@ fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
     let mins = [(b & low_six).to_le_bytes(), (c >> 4 & low_four | top_two(b)).to_le_bytes()];
     Scales {
         d: half_at(kernel, block, 0),
-        dmin: Some(half_at(kernel, block, 2)),
+        dmin: Some(half_at(kernel, block, k::DMIN)),
         scales: std::array::from_fn(|j| i16::from(scales.as_flattened()[j / 2])),
         offsets: std::array::from_fn(|j| i16::from(mins.as_flattened()[j / 2])),
     }
@@ -378,12 +379,12 @@ fn scales_and_mins<K: Kernel>(kernel: K, block: &[u8]) -> Scales {
 /// 128 bytes of low nibbles, 64 of high 2-bit pairs, 16 int8 scales per 16 values, `d` f16; codes are 32 too large.
 struct Q6K;
 impl Superblock for Q6K {
-    const BYTES: usize = 210;
+    const BYTES: usize = k::Q6_BYTES;
     const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        let low = block[..128].as_chunks::<32>().0;
-        let high = block[128..192].as_chunks::<32>().0;
+        let low = block[k::Q6_QL].as_chunks::<32>().0;
+        let high = block[k::Q6_QH].as_chunks::<32>().0;
         for half in 0..2 {
             let (a, b, h) = (words(&low[2 * half]), words(&low[2 * half + 1]), words(&high[half]));
             put(codes, 128 * half, |i| a[i] & LOW_4 | (h[i] & LOW_2) << 4);
@@ -391,46 +392,46 @@ impl Superblock for Q6K {
             put(codes, 128 * half + 64, |i| a[i] >> 4 & LOW_4 | (h[i] >> 4 & LOW_2) << 4);
             put(codes, 128 * half + 96, |i| b[i] >> 4 & LOW_4 | (h[i] >> 6 & LOW_2) << 4);
         }
-        let scales: [i16; 16] = std::array::from_fn(|j| i16::from(block[192 + j] as i8));
-        Scales { d: half_at(kernel, block, 208), dmin: None, scales, offsets: scales.map(|s| 32 * s) }
+        let scales: [i16; 16] = std::array::from_fn(|j| i16::from(block[k::Q6_SCALES.start + j] as i8));
+        Scales { d: half_at(kernel, block, k::Q6_D), dmin: None, scales, offsets: scales.map(|s| 32 * s) }
     }
 }
 
 struct Tq2;
 impl Superblock for Tq2 {
-    const BYTES: usize = 66;
+    const BYTES: usize = tq2_0::BYTES;
     const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        for (j, bytes) in block[..64].as_chunks::<32>().0.iter().enumerate() {
+        for (j, bytes) in block[tq2_0::QS].as_chunks::<32>().0.iter().enumerate() {
             let w = words(bytes);
             for field in 0..4 {
                 put(codes, 128 * j + 32 * field, |i| w[i] >> (2 * field) & LOW_2);
             }
         }
-        Scales { d: half_at(kernel, block, 64), dmin: None, scales: [1; 16], offsets: [1; 16] }
+        Scales { d: half_at(kernel, block, tq2_0::D), dmin: None, scales: [1; 16], offsets: [1; 16] }
     }
 }
 
 struct Tq1;
 impl Superblock for Tq1 {
-    const BYTES: usize = 54;
+    const BYTES: usize = tq1_0::BYTES;
     const OWN_OFFSETS: bool = false;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut Codes) -> Scales {
-        unpack_tq1_0(&block[..52], bytemuck::cast_slice_mut(&mut codes.0));
-        Scales { d: half_at(kernel, block, 52), dmin: None, scales: [1; 16], offsets: [1; 16] }
+        unpack_tq1_0(&block[..tq1_0::D], bytemuck::cast_slice_mut(&mut codes.0));
+        Scales { d: half_at(kernel, block, tq1_0::D), dmin: None, scales: [1; 16], offsets: [1; 16] }
     }
 }
 
 /// `d` f16, 32 int8 values.
 struct Q80;
 impl SmallBlocks for Q80 {
-    const LEN: usize = 32;
-    const BYTES: usize = 34;
+    const LEN: usize = q8_0::LEN;
+    const BYTES: usize = q8_0::BYTES;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
-        codes.copy_from_slice(bytemuck::cast_slice(&block[2..34]));
+        codes.copy_from_slice(bytemuck::cast_slice(&block[q8_0::QS]));
         half_at(kernel, block, 0)
     }
 }
@@ -438,12 +439,12 @@ impl SmallBlocks for Q80 {
 /// `d` f16, 16 bytes: low nibbles are the values 0..16, high nibbles 16..32, all 8 too large.
 struct Q40;
 impl SmallBlocks for Q40 {
-    const LEN: usize = 32;
-    const BYTES: usize = 18;
+    const LEN: usize = q4_0::LEN;
+    const BYTES: usize = q4_0::BYTES;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
         let (low, high) = codes.split_at_mut(16);
-        for ((low, high), byte) in low.iter_mut().zip(high).zip(&block[2..18]) {
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(&block[q4_0::QS]) {
             *low = (byte & 15) as i8 - 8;
             *high = (byte >> 4) as i8 - 8;
         }
@@ -455,10 +456,10 @@ impl SmallBlocks for Q40 {
 struct Q20<const N: usize>;
 impl<const N: usize> SmallBlocks for Q20<N> {
     const LEN: usize = N;
-    const BYTES: usize = 2 + N / 4;
+    const BYTES: usize = q2_0::QS + N / 4;
     #[inline(always)]
     fn unpack<K: Kernel>(kernel: K, block: &[u8], codes: &mut [i8]) -> f32 {
-        for (codes, byte) in codes.as_chunks_mut::<4>().0.iter_mut().zip(&block[2..]) {
+        for (codes, byte) in codes.as_chunks_mut::<4>().0.iter_mut().zip(&block[q2_0::QS..]) {
             *codes = [byte & 3, byte >> 2 & 3, byte >> 4 & 3, byte >> 6].map(|code| code as i8 - 1);
         }
         half_at(kernel, block, 0)

@@ -25,7 +25,7 @@ use super::activations::{Quantised, Row};
 use super::isa::{Kernel, Task};
 use super::output::Output;
 use super::{Error, shape};
-use crate::quant::Format;
+use crate::quant::{Format, i2_s, q2_0, tq1_0, tq2_0};
 use half::f16;
 use std::ops::Range;
 
@@ -107,7 +107,9 @@ impl Ternary {
             Some(scale) => source.repack(rows, cols, scale, blocks).map(Some),
             None if format == Format::TQ2_0 => {
                 // It stays in blocks, but its codes must be ternary all the same.
-                let has_three = blocks.chunks_exact(66).any(|b| b[..64].iter().any(|&b| b & b >> 1 & 0x55 != 0));
+                let has_three = blocks
+                    .chunks_exact(source.bytes)
+                    .any(|b| b[source.codes.clone()].iter().any(|&b| b & b >> 1 & 0x55 != 0));
                 if has_three { Err(code_three(format)) } else { Ok(None) }
             }
             None => Ok(None),
@@ -147,6 +149,9 @@ impl Ternary {
     }
 }
 
+/// Unpacks the codes of a block.
+type Unpack = fn(&[u8], &mut [u8]);
+
 /// How a file stores 2-bit or base-3 codes.
 struct Source {
     format: Format,
@@ -159,25 +164,20 @@ struct Source {
     /// Where in the block its codes are.
     codes: Range<usize>,
     /// Unpacks the codes of a block.
-    unpack: fn(&[u8], &mut [u8]),
+    unpack: Unpack,
 }
 
 impl Source {
     fn of(format: Format) -> Option<Source> {
-        Some(match format {
-            Format::I2_S => Source { format, len: 128, bytes: 32, scale_at: None, codes: 0..32, unpack: unpack_i2_s },
-            Format::TQ2_0 => {
-                Source { format, len: 256, bytes: 66, scale_at: Some(64), codes: 0..64, unpack: unpack_tq2_0 }
-            }
-            Format::TQ1_0 => {
-                Source { format, len: 256, bytes: 54, scale_at: Some(52), codes: 0..52, unpack: unpack_tq1_0 }
-            }
-            Format::Q2_0 => Source { format, len: 64, bytes: 18, scale_at: Some(0), codes: 2..18, unpack: unpack_q2_0 },
-            Format::Q2_0_G128 => {
-                Source { format, len: 128, bytes: 34, scale_at: Some(0), codes: 2..34, unpack: unpack_q2_0 }
-            }
+        let (scale_at, codes, unpack): (_, _, Unpack) = match format {
+            Format::I2_S => (None, 0..i2_s::BYTES, unpack_i2_s),
+            Format::TQ2_0 => (Some(tq2_0::D), tq2_0::QS, unpack_tq2_0),
+            Format::TQ1_0 => (Some(tq1_0::D), 0..tq1_0::D, unpack_tq1_0),
+            Format::Q2_0 => (Some(0), q2_0::QS..q2_0::BYTES, unpack_q2_0),
+            Format::Q2_0_G128 => (Some(0), q2_0::QS..q2_0::BYTES_G128, unpack_q2_0),
             _ => return None,
-        })
+        };
+        Some(Source { format, len: format.block_len(), bytes: format.block_bytes(), scale_at, codes, unpack })
     }
 
     /// The scale that all blocks share. A block whose weights are all 0 agrees with any scale: quantisers give it the scale 0.

@@ -7,23 +7,23 @@
 //! another one and cannot read them.
 
 /// Values per block.
-pub const LEN: usize = 128;
+pub(crate) const LEN: usize = 128;
 /// Bytes per block.
-pub const BYTES: usize = 32;
+pub(crate) const BYTES: usize = 32;
 /// Bytes after the codes: the f32 scale and 28 bytes of padding.
-pub const TAIL_BYTES: usize = 32;
+pub(crate) const TAIL_BYTES: usize = 32;
 
 /// The codes and the scale of a whole tensor's bytes.
 ///
 /// # Panics
 /// If there is no room for the tail.
-pub fn split(bytes: &[u8]) -> (&[u8], f32) {
+pub(super) fn split(bytes: &[u8]) -> (&[u8], f32) {
     let (codes, tail) = bytes.split_at(bytes.len() - TAIL_BYTES);
     (codes, f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]))
 }
 
 /// Code of value `i` of a block: 0, 1 or 2 (3 is not written).
-pub fn code(block: &[u8; BYTES], i: usize) -> u8 {
+fn code(block: &[u8; BYTES], i: usize) -> u8 {
     block[i % 32] >> (6 - 2 * (i / 32)) & 3
 }
 

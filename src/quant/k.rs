@@ -28,34 +28,34 @@ use super::{get_f16, put_f16};
 use std::ops::Range;
 
 /// Values per block.
-pub const LEN: usize = 256;
+pub(crate) const LEN: usize = 256;
 /// Where `dmin` of `Q4_K` and `Q5_K` is.
-pub const DMIN: usize = 2;
+pub(crate) const DMIN: usize = 2;
 /// Where the packed scales and minima of `Q4_K` and `Q5_K` are.
-pub const SCALES: Range<usize> = 4..16;
+pub(crate) const SCALES: Range<usize> = 4..16;
 
 /// Bytes per block of `Q4_K`.
-pub const Q4_BYTES: usize = 144;
+pub(crate) const Q4_BYTES: usize = 144;
 /// Where the codes of `Q4_K` are.
-pub const Q4_QS: Range<usize> = 16..144;
+pub(crate) const Q4_QS: Range<usize> = 16..144;
 
 /// Bytes per block of `Q5_K`.
-pub const Q5_BYTES: usize = 176;
+pub(crate) const Q5_BYTES: usize = 176;
 /// Where the fifth bits of `Q5_K` are.
-pub const Q5_QH: Range<usize> = 16..48;
+pub(crate) const Q5_QH: Range<usize> = 16..48;
 /// Where the lower four bits of `Q5_K` are.
-pub const Q5_QS: Range<usize> = 48..176;
+pub(crate) const Q5_QS: Range<usize> = 48..176;
 
 /// Bytes per block of `Q6_K`.
-pub const Q6_BYTES: usize = 210;
+pub(crate) const Q6_BYTES: usize = 210;
 /// Where the lower four bits of `Q6_K` are.
-pub const Q6_QL: Range<usize> = 0..128;
+pub(crate) const Q6_QL: Range<usize> = 0..128;
 /// Where the upper two bits of `Q6_K` are.
-pub const Q6_QH: Range<usize> = 128..192;
+pub(crate) const Q6_QH: Range<usize> = 128..192;
 /// Where the scales of `Q6_K` are.
-pub const Q6_SCALES: Range<usize> = 192..208;
+pub(crate) const Q6_SCALES: Range<usize> = 192..208;
 /// Where `d` of `Q6_K` is.
-pub const Q6_D: usize = 208;
+pub(crate) const Q6_D: usize = 208;
 
 /// Below this a sub-block of `Q6_K` counts as zero.
 const TINY: f32 = 1e-15;
@@ -64,7 +64,7 @@ const TINY: f32 = 1e-15;
 ///
 /// Bytes 0–3 and 4–7 hold scales and minima 0–3 in their low six bits; bytes 8–11 hold the low halves of scales 4–7 (low) and
 /// minima 4–7 (high), whose upper two bits are the top bits of bytes 0–3 and 4–7.
-pub fn scale_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
+fn scale_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
     if j < 4 {
         (scales[j] & 63, scales[j + 4] & 63)
     } else {
@@ -84,12 +84,12 @@ fn pack_scales(scales: [u8; 8], mins: [u8; 8]) -> [u8; 12] {
 }
 
 /// The 12 bytes [`SCALES`] of a block of `Q4_K` or `Q5_K`.
-pub fn scales(block: &[u8]) -> &[u8; 12] {
+fn scales(block: &[u8]) -> &[u8; 12] {
     block[SCALES].first_chunk().expect("the range has 12 bytes")
 }
 
 /// One block of `Q4_K` to f32.
-pub fn q4_unpack(block: &[u8; Q4_BYTES], out: &mut [f32; LEN]) {
+pub(super) fn q4_unpack(block: &[u8; Q4_BYTES], out: &mut [f32; LEN]) {
     unpack_with_min(block, out, |i| {
         let byte = block[Q4_QS.start + i / 64 * 32 + i % 32];
         if i % 64 < 32 { byte & 15 } else { byte >> 4 }
@@ -97,7 +97,7 @@ pub fn q4_unpack(block: &[u8; Q4_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// One block of `Q5_K` to f32.
-pub fn q5_unpack(block: &[u8; Q5_BYTES], out: &mut [f32; LEN]) {
+pub(super) fn q5_unpack(block: &[u8; Q5_BYTES], out: &mut [f32; LEN]) {
     unpack_with_min(block, out, |i| {
         let byte = block[Q5_QS.start + i / 64 * 32 + i % 32];
         let high = block[Q5_QH.start + i % 32] >> (i / 32) & 1;
@@ -117,7 +117,7 @@ fn unpack_with_min(block: &[u8], out: &mut [f32; LEN], code: impl Fn(usize) -> u
 }
 
 /// One block of `Q6_K` to f32.
-pub fn q6_unpack(block: &[u8; Q6_BYTES], out: &mut [f32; LEN]) {
+pub(super) fn q6_unpack(block: &[u8; Q6_BYTES], out: &mut [f32; LEN]) {
     let d = get_f16(block, Q6_D);
     for (i, v) in out.iter_mut().enumerate() {
         let (half, i128) = (i / 128, i % 128);
@@ -129,7 +129,7 @@ pub fn q6_unpack(block: &[u8; Q6_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// One block of f32 to `Q4_K`.
-pub fn q4_pack(x: &[f32; LEN], block: &mut [u8; Q4_BYTES]) {
+pub(super) fn q4_pack(x: &[f32; LEN], block: &mut [u8; Q4_BYTES]) {
     let q = pack_with_min(x, block, 15.0, -1.0, 20);
     for (p, qs) in block[Q4_QS].chunks_exact_mut(32).enumerate() {
         for (m, byte) in qs.iter_mut().enumerate() {
@@ -139,7 +139,7 @@ pub fn q4_pack(x: &[f32; LEN], block: &mut [u8; Q4_BYTES]) {
 }
 
 /// One block of f32 to `Q5_K`.
-pub fn q5_pack(x: &[f32; LEN], block: &mut [u8; Q5_BYTES]) {
+pub(super) fn q5_pack(x: &[f32; LEN], block: &mut [u8; Q5_BYTES]) {
     let q = pack_with_min(x, block, 31.0, -0.5, 15);
     for (m, byte) in block[Q5_QH].iter_mut().enumerate() {
         *byte = (0..8).fold(0, |b, j| b | q[32 * j + m] >> 4 << j);
@@ -238,7 +238,7 @@ fn fit_line(x: &[f32; 32], w: &[f32; 32], q: &mut [u8; 32], top: f32, shift: f32
 }
 
 /// One block of f32 to `Q6_K`.
-pub fn q6_pack(x: &[f32; LEN], block: &mut [u8; Q6_BYTES]) {
+pub(super) fn q6_pack(x: &[f32; LEN], block: &mut [u8; Q6_BYTES]) {
     let (subs, _) = x.as_chunks::<16>();
     let mut q = [32u8; LEN];
     let mut fits = [0.0f32; 16];

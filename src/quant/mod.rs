@@ -5,14 +5,14 @@
 //! bytes too, but for one rare case of `Q4_K` and `Q5_K` (see `k`).
 
 mod float;
-pub mod i2_s;
-pub mod k;
-pub mod q2_0;
-pub mod q4_0;
-pub mod q8_0;
+pub(crate) mod i2_s;
+pub(crate) mod k;
+pub(crate) mod q2_0;
+pub(crate) mod q4_0;
+pub(crate) mod q8_0;
 mod ternary;
-pub mod tq1_0;
-pub mod tq2_0;
+pub(crate) mod tq1_0;
+pub(crate) mod tq2_0;
 
 pub use ternary::{absmean, ternary_codes};
 

@@ -10,18 +10,18 @@
 use super::{get_f16, put_f16};
 
 /// Where the codes begin.
-pub const QS: usize = 2;
+pub(crate) const QS: usize = 2;
 /// Values per block of `Q2_0`.
-pub const LEN: usize = 64;
+pub(crate) const LEN: usize = 64;
 /// Bytes per block of `Q2_0`.
-pub const BYTES: usize = 18;
+pub(crate) const BYTES: usize = 18;
 /// Values per block of `Q2_0_G128`.
-pub const LEN_G128: usize = 128;
+pub(crate) const LEN_G128: usize = 128;
 /// Bytes per block of `Q2_0_G128`.
-pub const BYTES_G128: usize = 34;
+pub(crate) const BYTES_G128: usize = 34;
 
 /// One block of either group size to f32.
-pub fn unpack<const B: usize, const L: usize>(block: &[u8; B], out: &mut [f32; L]) {
+pub(super) fn unpack<const B: usize, const L: usize>(block: &[u8; B], out: &mut [f32; L]) {
     const { assert!(B == QS + L / 4) };
     let d = get_f16(block, 0);
     for (j, v) in out.iter_mut().enumerate() {
@@ -30,7 +30,7 @@ pub fn unpack<const B: usize, const L: usize>(block: &[u8; B], out: &mut [f32; L
 }
 
 /// `d = max|x|`, rounded half away from zero: codes 0 to 2.
-pub fn pack<const B: usize, const L: usize>(x: &[f32; L], block: &mut [u8; B]) {
+pub(super) fn pack<const B: usize, const L: usize>(x: &[f32; L], block: &mut [u8; B]) {
     const { assert!(B == QS + L / 4) };
     let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     put_f16(block, 0, d);

@@ -9,14 +9,14 @@ use super::{get_f16, put_f16};
 use std::ops::Range;
 
 /// Values per block.
-pub const LEN: usize = 32;
+pub(crate) const LEN: usize = 32;
 /// Bytes per block.
-pub const BYTES: usize = 18;
+pub(crate) const BYTES: usize = 18;
 /// Where the codes are.
-pub const QS: Range<usize> = 2..18;
+pub(crate) const QS: Range<usize> = 2..18;
 
 /// One block to f32.
-pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+pub(super) fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = get_f16(block, 0);
     for (j, &q) in block[QS].iter().enumerate() {
         out[j] = d * (f32::from(q & 15) - 8.0);
@@ -25,7 +25,7 @@ pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// The value of the largest magnitude, first of equals, becomes code 0 (= −8) exactly.
-pub fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
+pub(super) fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
     let mut max = 0.0f32;
     for &v in x {
         if max.abs() < v.abs() {

@@ -9,14 +9,14 @@ use super::{get_f16, put_f16};
 use std::ops::Range;
 
 /// Values per block.
-pub const LEN: usize = 32;
+pub(crate) const LEN: usize = 32;
 /// Bytes per block.
-pub const BYTES: usize = 34;
+pub(crate) const BYTES: usize = 34;
 /// Where the codes are.
-pub const QS: Range<usize> = 2..34;
+pub(crate) const QS: Range<usize> = 2..34;
 
 /// One block to f32.
-pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+pub(super) fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = get_f16(block, 0);
     for (v, &q) in out.iter_mut().zip(&block[QS]) {
         *v = d * f32::from(q.cast_signed());
@@ -24,7 +24,7 @@ pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// `d = max|x| / 127`, rounded half away from zero.
-pub fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
+pub(super) fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
     let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs())) / 127.0;
     let id = if d == 0.0 { 0.0 } else { 1.0 / d };
     put_f16(block, 0, d);

@@ -14,24 +14,24 @@ use super::{get_f16, put_f16};
 use std::ops::Range;
 
 /// Values per block.
-pub const LEN: usize = 256;
+pub(crate) const LEN: usize = 256;
 /// Bytes per block.
-pub const BYTES: usize = 54;
+pub(crate) const BYTES: usize = 54;
 /// Where the scale is.
-pub const D: usize = 52;
+pub(crate) const D: usize = 52;
 
 /// Bytes that share a digit order, where their values begin, and their number of digits.
-pub const PLANES: [(Range<usize>, usize, usize); 3] = [(0..32, 0, 5), (32..48, 160, 5), (48..52, 240, 4)];
+const PLANES: [(Range<usize>, usize, usize); 3] = [(0..32, 0, 5), (32..48, 160, 5), (48..52, 240, 4)];
 const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
 
 /// Digit `n` (0 first) of a byte: 0, 1 or 2.
-pub fn digit(byte: u8, n: usize) -> u8 {
+pub(super) fn digit(byte: u8, n: usize) -> u8 {
     // At most 255 · 3 / 256, which is 2.
     ((u16::from(byte.wrapping_mul(POWERS[n])) * 3) >> 8) as u8
 }
 
 /// One block to f32.
-pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+pub(super) fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = get_f16(block, D);
     for (bytes, first, digits) in PLANES {
         let width = bytes.len();
@@ -44,7 +44,7 @@ pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// `d = max|x|`, rounded half away from zero. Exact for values that are −d, 0 or d with d in half precision.
-pub fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
+pub(super) fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
     let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     put_f16(block, D, d);
     for (bytes, first, digits) in PLANES {

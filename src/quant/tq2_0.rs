@@ -11,16 +11,16 @@ use super::{get_f16, put_f16};
 use std::ops::Range;
 
 /// Values per block.
-pub const LEN: usize = 256;
+pub(crate) const LEN: usize = 256;
 /// Bytes per block.
-pub const BYTES: usize = 66;
+pub(crate) const BYTES: usize = 66;
 /// Where the codes are.
-pub const QS: Range<usize> = 0..64;
+pub(crate) const QS: Range<usize> = 0..64;
 /// Where the scale is.
-pub const D: usize = 64;
+pub(crate) const D: usize = 64;
 
 /// One block to f32.
-pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+pub(super) fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = get_f16(block, D);
     for (group, out) in block[QS].chunks_exact(32).zip(out.chunks_exact_mut(128)) {
         for (i, v) in out.iter_mut().enumerate() {
@@ -30,7 +30,7 @@ pub fn unpack(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// `d = max|x|`, rounded half away from zero. Exact for values that are −d, 0 or d with d in half precision.
-pub fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
+pub(super) fn pack(x: &[f32; LEN], block: &mut [u8; BYTES]) {
     let d = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     put_f16(block, D, d);
     for (group, x) in block[QS].chunks_exact_mut(32).zip(x.chunks_exact(128)) {
