@@ -95,7 +95,6 @@ impl<N: Network> Worker<N> {
 
     /// Serves until nobody can send a request any more.
     pub(super) fn run(&mut self, requests: &Receiver<Box<Sequence>>) {
-        self.post();
         while self.receive(requests) {
             self.step();
         }
@@ -209,6 +208,8 @@ impl<N: Network> Worker<N> {
 /// and then closes all event streams.
 pub(super) fn spawn<N: Network + Send + 'static>(mut worker: Worker<N>) -> (Sender<Box<Sequence>>, JoinHandle<()>) {
     let (sender, requests) = std::sync::mpsc::channel();
+    // Before the thread runs: who asks at once sees the sizes.
+    worker.post();
     let work = move || {
         let run = AssertUnwindSafe(|| worker.run(&requests));
         if let Err(panic) = std::panic::catch_unwind(run) {
