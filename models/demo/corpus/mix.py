@@ -1,0 +1,49 @@
+"""Which skills there are, and how much of each goes into training."""
+from dataclasses import dataclass
+
+from . import drills
+from .commands import command
+from .drills import drill
+from .facts import fact
+from .language import sentiment, spelling
+from .lists import lists
+from .numbers import arithmetic, units, word_problem
+from .reading import reading
+from .sql import sql
+from .story import story
+from .talk import chat, memory
+from .unknown import unknown
+
+TAUGHT = (chat, unknown, fact, arithmetic, word_problem, units, reading, memory, command, drill, lists)
+HELD_BACK = (sentiment, spelling, sql)  # under one percent together: left for adapters
+SKILLS = {f.__name__: f for f in TAUGHT + (story,) + HELD_BACK}
+
+WEIGHTS = {chat: 8, unknown: 9, fact: 13, arithmetic: 10, word_problem: 14, units: 9, reading: 18, memory: 5, command: 6,
+           drill: 12, lists: 6, story: 2, sentiment: .3, spelling: .3, sql: .3}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training: until which share of the tokens, in rows of what width, with which mix."""
+    name: str
+    until: float
+    width: int
+    longest: int      # most problems in one dialogue
+    weights: dict
+    easy: float       # chance of the smallest form of a drill
+    repeats: float    # share of rows that say one list of words again and again
+    books: float      # share of rows from books
+
+
+_early = {**WEIGHTS, drill: 80, memory: 12, reading: 25}
+STAGES = (
+    Stage("drills", .08, 128, 2, {**WEIGHTS, drill: 200, memory: 20, reading: 25, lists: 20}, .5, .25, 0),
+    Stage("early", .40, 128, 2, _early, .3, .10, 0),
+    Stage("main", .85, 256, 4, WEIGHTS, .1, .02, .03),
+    Stage("late", 1.0, 512, 9, WEIGHTS, .05, .01, .03),
+)
+
+
+def stage_at(done):
+    """The stage at this share of the run."""
+    return next(s for s in STAGES if done < s.until or s is STAGES[-1])
