@@ -18,8 +18,8 @@ TAUGHT = (chat, unknown, fact, arithmetic, word_problem, units, reading, memory,
 HELD_BACK = (sentiment, spelling, sql)  # under one percent together: left for adapters
 SKILLS = {f.__name__: f for f in TAUGHT + (story,) + HELD_BACK}
 
-WEIGHTS = {chat: 8, unknown: 9, fact: 13, arithmetic: 10, word_problem: 14, units: 9, reading: 18, memory: 5, command: 6,
-           drill: 12, lists: 6, story: 2, sentiment: .3, spelling: .3, sql: .3}
+WEIGHTS = {chat: 8, unknown: 9, fact: 16, arithmetic: 10, word_problem: 14, units: 9, reading: 18, memory: 5, command: 6,
+           drill: 12, lists: 8, story: 2, sentiment: .3, spelling: .3, sql: .3}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stage:
     books: float      # share of rows from books
 
 
-_early = {**WEIGHTS, drill: 80, memory: 12, reading: 25}
+_early = {**WEIGHTS, drill: 50, memory: 12, reading: 25}
 STAGES = (
     Stage("drills", .08, 128, 2, {**WEIGHTS, drill: 200, memory: 20, reading: 25, lists: 20}, .5, .25, 0),
     Stage("early", .40, 128, 2, _early, .3, .10, 0),

@@ -57,6 +57,10 @@ ONE_STEP = {
         [In the morning|First|On {d}] {n} had {a} {t}. [Then|Later] {n} got {b} more. How many {t} now?
         {n} [reads|writes] {a} pages on {d} and {b} pages the next day. How many pages [in all|in total|is that]?
         One [shelf|box|bag] has {a} {t}, [another|the other] has {b}. How many {t} [in all|are there together]?
+        After {n} got {b} more {t}, [added to|on top of] the {a} from before, how many {t} [are there|does {n} have]?
+        {n} got {a} {t} from {m}. {n} already had {b}. How many {t} [in all|does {n} have|is that]?
+        {m} brings {a} {t} and {n} brings {b}. How many {t} [do they have|are there|in all]?
+        [There are|{n} sees] {a} red {t} and {b} blue {t}. How many {t} [in all|is that|altogether]?
         * {m} gives {n} {b} {t}. {n} had {a} before. How many {t} does {n} have now?
         * {n} counts {a} {t} in the bag and {b} on the table. How many {t} are there?
         * There were {a} {t} in the box. {n} added {b} {t}. How many {t} are there now?
@@ -74,6 +78,11 @@ ONE_STEP = {
         {n} wants {a} {t} but has {b}. How many more {t} does {n} need?
         [Of|Out of] {a} {t}, {b} are [broken|old|red]. How many are not?
         A book has {a} pages. {n} has read {b}. How many pages [are left|remain]?
+        {n} gave away {b} {t}. Before that {n} had {a}. How many {t} [are left|does {n} still have]?
+        {b} of the {a} {t} in the [box|bag|shop] [are gone|were sold|broke]. How many {t} [are left|remain]?
+        After {n} [used|ate|sold] {b} of {a} {t}, how many {t} [are left|remain|are still there]?
+        {m} took {b} {t} from {n}, who had {a}. How many {t} [are left|does {n} have now]?
+        {m} has [only |]{b} {t}, but {n} has {a}. How many more {t} does {n} have?
         * {m} takes {b} of the {a} {t} of {n}. How many {t} are left?
         * {n} lost {b} {t}. {n} had {a} before. How many {t} remain?
         * A shop sold {b} of its {a} {t}. How many {t} are left?
@@ -89,6 +98,10 @@ ONE_STEP = {
         {n} sells {b} {t} a day for {a} days. How many {t} [is that|in all]?
         [A|One] friend brings {b} {t}. How many {t} do {a} friends bring?
         {a} times {n} finds {b} {t}. How many {t} [is that|in all]?
+        {n} has {b} {t} in each of {a} [bags|boxes|baskets]. How many {t} [in all|is that|does {n} have]?
+        Every [week|morning|evening] {n} [makes|finds|sells] {b} {t}. How many [{t} |]in {a} [weeks|mornings|evenings]?
+        With {b} {t} in a [bag|box|pack], how many {t} are in {a} [bags|boxes|packs]?
+        In each of {a} rows are {b} {t}. How many {t} [are there|in all|is that]?
         * {a} boxes hold {b} {t} each. How many {t} are that?
         * Every day {n} gets {b} {t}. How many {t} does {n} get in {a} days?
         * {n} has {a} bags. In each bag are {b} {t}. How many {t} does {n} have?"""),
@@ -100,6 +113,10 @@ ONE_STEP = {
         {a} {t} are [divided|split] [equally |evenly |]among {b} [people|children|friends]. How many [{t} |]does each get?
         {n} has {a} {t} and {b} bags. How many {t} go in each bag?
         In {b} days {n} makes {a} {t}. How many {t} is that [per|a|each] day?
+        {b} [friends|children|people] get {a} {t} [together|in all]. How many [{t} |]does each get?
+        {n} packs {a} {t} into {b} [boxes|bags], the same number in each. How many {t} are in [one|each]?
+        How many {t} does each of {b} children get from {a} {t}?
+        {b} equal [boxes|bags|rows] hold {a} {t}. How many {t} are in [each|one]?
         * {n} fills {b} boxes equally with {a} {t}. How many {t} are in each box?
         * {a} {t} for {b} children: how many does each child get?
         * {n} splits {a} {t} into {b} equal bags. How many {t} per bag?"""),
@@ -111,6 +128,8 @@ TWO_STEP = {
         A shop has {a} {t}. It buys {b} and sells {c}. How many {t} [does it have now|are left]?
         There are {a} {t} in a box. {n} adds {b} and {m} takes {c}. How many {t} are in the box[| now]?
         {n} has {a} {t} and {m} has {b}. [Together they|They] [lose|sell|eat] {c}. How many [are left|remain]?
+        {n} had {a} {t} and found {b}. {c} of them broke. How many {t} [remain|are left|does {n} have]?
+        There are {a} {t}. {b} [more come|are added] and {c} [go|are taken away]. How many {t} are there now?
         * {n} has {a} {t}, buys {b} more and sells {c}. How many {t} does {n} have now?
         * There were {a} {t}. Then {b} came and {c} went. How many {t} are there?"""),
     "*+": Wordings("""
@@ -118,6 +137,8 @@ TWO_STEP = {
         There are {a} boxes with {b} {t} each and {c} more {t} on the floor. How many {t} in all?
         {n} gets {b} {t} a day for {a} days and then {c} more. How many {t} is that?
         {n} has {a} packs of {b} {t}. {m} gives {n} {c} more. How many {t} does {n} have[| now]?
+        {n} has {a} [rows|baskets] of {b} {t} and gets {c} more. How many {t} [in all|is that]?
+        Each of {a} [boxes|bags] holds {b} {t}, and {c} {t} are [outside|on the table]. How many {t} in all?
         * {a} bags hold {b} {t} each, and {n} has {c} more. How many {t} in all?
         * {n} has {a} rows of {b} {t} and finds {c} more. How many {t} is that?"""),
     "*-": Wordings("""
@@ -125,6 +146,8 @@ TWO_STEP = {
         There are {a} boxes with {b} {t} each. {c} {t} are broken. How many {t} are [good|not broken|left]?
         A shop has {a} rows of {b} {t} and sells {c}. How many {t} [remain|are left]?
         {n} makes {b} {t} a day for {a} days and loses {c}. How many {t} are left?
+        Each of {a} [boxes|bags] holds {b} {t}. {m} takes {c} [out|away]. How many {t} [are left|remain]?
+        {n} has {a} packs of {b} {t} and [uses|gives away|eats] {c}. How many {t} [are left|remain]?
         * {a} bags hold {b} {t} each. {n} takes {c} away. How many {t} are left?
         * {n} has {a} boxes of {b} {t} and sells {c}. How many {t} remain?"""),
 }
