@@ -10,6 +10,7 @@ pub mod serve;
 pub mod host;
 
 pub mod base;
+pub mod bench;
 pub mod convert;
 pub mod engine;
 pub mod score;

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, parsing and printing only.
 
+mod bench;
 mod chat;
 mod import;
 mod inspect;
@@ -53,6 +54,8 @@ enum Command {
     Logits(logits::Command),
     /// Measure the perplexity of a text.
     Perplexity(perplexity::Command),
+    /// Measure how fast this machine runs a base.
+    Bench(bench::Command),
 }
 
 /// More threads than any machine has cores.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Some(Command::Tokenize(c)) => c.run(),
         Some(Command::Logits(c)) => c.run(),
         Some(Command::Perplexity(c)) => c.run(),
+        Some(Command::Bench(c)) => c.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ mod writer;
 
 pub use bytes::Bytes;
 pub use value::{Array, Value};
+pub(crate) use writer::padded;
 pub use writer::{Body, Writer};
 
 use crate::quant::Format;

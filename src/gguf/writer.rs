@@ -54,6 +54,17 @@ struct Entry {
     format: Format,
 }
 
+/// A file's beginning, and the sizes of what follows.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Everything before the first tensor.
+    pub(crate) header: Vec<u8>,
+    /// Bytes of each tensor; each is padded with zeros to [`padded`] of it.
+    pub(crate) sizes: Vec<usize>,
+    /// Bytes of the whole file.
+    pub(crate) size: usize,
+}
+
 /// The second half of writing: the tensors' bytes in the order in which they were declared.
 /// Dropped without [`Body::finish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -92,6 +103,19 @@ impl Writer {
     /// # Errors
     /// [`Error::Key`] and [`Error::Tensor`] for declarations that do not make a valid file, [`Error::Io`].
     pub fn begin(self) -> Result<Body, Error> {
+        let Layout { header, sizes, .. } = self.layout()?;
+        let io = |source| Error::Io { path: self.path.clone(), source };
+        let file = temporary(&self.path).map_err(io)?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(&header).map_err(io)?;
+        Ok(Body { path: self.path, file, tensors: self.tensors, sizes, next: 0, written: 0 })
+    }
+
+    /// What comes before the tensors' bytes, and how these follow: for files that are not written to a path.
+    ///
+    /// # Errors
+    /// [`Error::Key`] and [`Error::Tensor`] for declarations that do not make a valid file.
+    pub(crate) fn layout(&self) -> Result<Layout, Error> {
         let sizes = self.sizes()?;
         let mut header = Vec::new();
         header.extend_from_slice(b"GGUF");
@@ -118,12 +142,8 @@ impl Writer {
             offset += padded(*size);
         }
         header.resize(padded(header.len()), 0);
-
-        let io = |source| Error::Io { path: self.path.clone(), source };
-        let file = temporary(&self.path).map_err(io)?;
-        let mut file = BufWriter::with_capacity(1 << 20, file);
-        file.write_all(&header).map_err(io)?;
-        Ok(Body { path: self.path, file, tensors: self.tensors, sizes, next: 0, written: 0 })
+        let size = header.len() + offset;
+        Ok(Layout { header, sizes, size })
     }
 
     /// Bytes of each tensor; refuses what a reader would refuse.
@@ -233,7 +253,8 @@ impl Body {
     }
 }
 
-fn padded(n: usize) -> usize {
+/// Where the next tensor starts after one that ends at `n`.
+pub(crate) fn padded(n: usize) -> usize {
     n.next_multiple_of(DEFAULT_ALIGNMENT as usize)
 }
 

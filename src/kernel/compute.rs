@@ -120,6 +120,11 @@ impl Compute {
         });
     }
 
+    /// The wrapping sum of `words`, on the calling thread: a read as fast as it can be.
+    pub fn sum(&self, words: &[u64]) -> u64 {
+        self.kernels.run(super::read::Sum(words))
+    }
+
     /// `Σ a[i]·b[i]` with 32 partial sums in a fixed order.
     ///
     /// # Panics

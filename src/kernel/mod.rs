@@ -12,6 +12,7 @@
 //! | `isa` | what an instruction set must bring, and how the products are compiled for each |
 //! | `scalar`, `x86_64`, `aarch64` | the instruction sets |
 //! | `pool` | threads |
+//! | `read` | a plain read, to measure the machine |
 //! | `selftest` | a short known answer per kernel at start |
 
 #[cfg(target_arch = "aarch64")]
@@ -24,6 +25,7 @@ mod isa;
 mod matrix;
 mod output;
 mod pool;
+mod read;
 mod scalar;
 mod selftest;
 mod ternary;

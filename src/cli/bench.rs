@@ -1,0 +1,242 @@
+//! `loco bench`.
+
+use super::{MOST_THREADS, between};
+use crate::bench::{
+    Bench, Decode, Memory, Plan, Prefill, SHAPES, Shape, Stability, memory, processor, read_bandwidth, synthetic_file,
+};
+use crate::kernel::{Compute, Isa};
+use crate::model::{KvFormat, Model};
+use crate::{base, gguf};
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// Measures prefill and decode.
+///
+/// First the machine's own read bandwidth is measured, then the base. `--shape` makes up weights of a known base's true
+/// sizes, in memory: nobody needs a download to see what a machine can do.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Command {
+    /// A known base with made-up weights.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(SHAPES.iter().map(|s| s.name)), conflicts_with = "model")]
+    shape: Option<String>,
+    /// A GGUF file, an installed base's name, or `demo`.
+    #[arg(long, short, value_name = "FILE|NAME", env = "LOCO_MODEL")]
+    model: Option<String>,
+    /// Threads [default: all physical cores].
+    #[arg(long, short, value_name = "N", value_parser = between(1..=MOST_THREADS))]
+    threads: Option<usize>,
+    /// Force a set of kernels.
+    #[arg(long)]
+    isa: Option<Isa>,
+    /// Tokens of the prompt.
+    #[arg(long, default_value_t = 256, value_parser = between(1..=1 << 20))]
+    prompt: usize,
+    /// Tokens that each sequence generates.
+    #[arg(long, default_value_t = 32, value_parser = between(1..=1 << 20))]
+    generate: usize,
+    /// Sequences decoded together.
+    #[arg(long, default_value = "1,2,4,8,16,32", value_delimiter = ',', value_parser = between(1..=1024))]
+    batch: Vec<usize>,
+    /// Positions already in the context, with one sequence.
+    #[arg(long, default_value = "1024,4096", value_delimiter = ',', value_parser = between(0..=1 << 20))]
+    depth: Vec<usize>,
+    /// Measurements of each row, of which the median is shown.
+    #[arg(long, default_value_t = 3, value_parser = between(1..=1000))]
+    repeat: usize,
+    /// Number format of cached keys and values.
+    #[arg(long, default_value = "f16")]
+    kv: KvFormat,
+    /// Share of feed-forward neurons that the made-up weights leave at zero, from 0.5 [squared-ReLU shapes only].
+    #[arg(long, value_name = "SHARE", requires = "shape", value_parser = share)]
+    ffn_sparsity: Option<f64>,
+    /// Instead, a long conversation of this many turns, to see whether memory grows.
+    #[arg(long, value_name = "TURNS", value_parser = between(2..=1 << 30))]
+    stability: Option<usize>,
+    /// One JSON document on standard output.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Comma-separated lines on standard output.
+    #[arg(long)]
+    csv: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.5..=1.0).contains(s)).ok_or_else(|| "it must be a number from 0.5 to 1".into())
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    /// Seconds since 1970.
+    at: u64,
+    processor: String,
+    isa: String,
+    threads: usize,
+    base: String,
+    /// Whether the weights are made up.
+    synthetic: bool,
+    ffn_sparsity: Option<f64>,
+    parameters: usize,
+    /// Bytes of weights read per token.
+    bytes_per_token: usize,
+    kv: String,
+    load_seconds: f64,
+    /// Bytes per second.
+    read_bandwidth: f64,
+    prefill: Option<Prefill>,
+    decode: Vec<Decode>,
+    stability: Option<Stability>,
+    memory: Option<Memory>,
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        let compute = Compute::new(self.isa, self.threads)?;
+        eprintln!("measuring the read bandwidth of {} threads …", compute.threads());
+        let read_bandwidth = read_bandwidth(&compute, Duration::from_millis(500));
+        let file = self.file()?;
+        let start = Instant::now();
+        let model = Model::load(&file).with_context(|| format!("cannot load {}", file.name()))?;
+        let load_seconds = start.elapsed().as_secs_f64();
+        let context = model.config.context;
+        let longest = self.depth.iter().max().copied().unwrap_or(0).max(self.prompt) + self.generate;
+        if longest > context {
+            log::warn!("{longest} positions; the base was trained for {context}");
+        }
+        let plan = Plan {
+            prompt: self.prompt,
+            generate: self.generate,
+            batches: self.batch.clone(),
+            depths: self.depth.clone(),
+            repeats: self.repeat,
+            kv: self.kv,
+        };
+        let mut bench = Bench::new(&model, &compute, &plan);
+        let mut report = Report {
+            version: env!("CARGO_PKG_VERSION"),
+            at: std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs()),
+            processor: processor(),
+            isa: compute.isa().to_string(),
+            threads: compute.threads(),
+            base: file.name().to_string(),
+            synthetic: self.shape.is_some(),
+            ffn_sparsity: self.ffn_sparsity,
+            parameters: model.parameters(),
+            bytes_per_token: model.bytes_per_token(),
+            kv: format!("{:?}", self.kv).to_lowercase(),
+            load_seconds,
+            read_bandwidth,
+            prefill: None,
+            decode: Vec::new(),
+            stability: None,
+            memory: None,
+        };
+        if let Some(turns) = self.stability {
+            eprintln!("{turns} turns …");
+            report.stability = bench.stability(turns, context);
+            ensure!(report.stability.is_some(), "the system does not tell how much memory a process takes");
+        } else {
+            eprintln!("prefill …");
+            report.prefill = Some(bench.prefill());
+            let rows = self.batch.iter().map(|&batch| (batch, 0)).chain(self.depth.iter().map(|&depth| (1, depth)));
+            for (batch, depth) in rows {
+                eprintln!("decode, batch {batch}, depth {depth} …");
+                report.decode.push(bench.decode(batch, depth));
+            }
+        }
+        report.memory = memory();
+        match (self.json, self.csv) {
+            (true, _) => println!("{}", serde_json::to_string_pretty(&report)?),
+            (_, true) => report.csv(),
+            _ => report.table(),
+        }
+        Ok(())
+    }
+
+    fn file(&self) -> Result<gguf::File> {
+        let Some(name) = &self.shape else {
+            return Ok(base::open(self.model.as_deref())?);
+        };
+        let shape = Shape::named(name).context("clap lets only known shapes through")?;
+        let relu = shape.arch.starts_with("bitnet");
+        ensure!(self.ffn_sparsity.is_none() || relu, "{name} has no squared ReLU: its neurons are never zero");
+        eprintln!("making weights …");
+        Ok(synthetic_file(shape, self.ffn_sparsity.unwrap_or(0.5))?)
+    }
+}
+
+/// Bytes as GB.
+fn gb(bytes: f64) -> f64 {
+    bytes / 1e9
+}
+
+impl Report {
+    fn table(&self) {
+        let made_up = if self.synthetic { "; speed only" } else { "" };
+        println!("{}, {} kernels, {} threads", self.processor, self.isa, self.threads);
+        println!(
+            "{}: {:.2} G weights, {:.3} GB read per token{made_up}",
+            self.base,
+            self.parameters as f64 / 1e9,
+            gb(self.bytes_per_token as f64)
+        );
+        println!("read bandwidth {:.1} GB/s, loaded in {:.1} s", gb(self.read_bandwidth), self.load_seconds);
+        if let Some(p) = &self.prefill {
+            println!(
+                "\nprefill {:>5} tokens  {:>9.1} tok/s   first token after {:.3} s ({:.3} to {:.3})",
+                p.tokens, p.tokens_per_second, p.ttft.median, p.ttft.min, p.ttft.max
+            );
+        }
+        if !self.decode.is_empty() {
+            println!("\ndecode  batch  depth      tok/s   ms/step (min to max)         GB/s   of bandwidth");
+        }
+        for d in &self.decode {
+            let share = d.weight_bytes_per_second / self.read_bandwidth * 100.0;
+            let steps = format!("{:.2} ({:.2} to {:.2})", d.step.median * 1e3, d.step.min * 1e3, d.step.max * 1e3);
+            println!(
+                "       {:>6} {:>6} {:>10.2}   {steps:<26} {:>6.1} {share:>10.0} %",
+                d.batch,
+                d.depth,
+                d.tokens_per_second,
+                gb(d.weight_bytes_per_second)
+            );
+        }
+        if let Some(s) = &self.stability {
+            let [first, last] = s.resident.map(|b| b as f64 / 1e6);
+            println!(
+                "\n{} tokens: {first:.1} MB after the first turns, {last:.1} MB at the end; {:+.2} kB per 1,000 tokens",
+                s.tokens,
+                s.slope / 1e3
+            );
+        }
+        if let Some(m) = self.memory {
+            println!("\nmemory {:.3} GB, at most {:.3} GB", gb(m.resident as f64), gb(m.peak as f64));
+        }
+    }
+
+    fn csv(&self) {
+        println!(
+            "kind,batch,depth,tokens,tokens_per_second,seconds_min,seconds_median,seconds_max,weight_bytes_per_second,read_bandwidth,isa,threads,base,synthetic"
+        );
+        let tail = format!(
+            "{:.0},{},{},\"{}\",{}",
+            self.read_bandwidth,
+            self.isa,
+            self.threads,
+            self.base.replace('"', "\"\""),
+            self.synthetic
+        );
+        if let Some(p) = &self.prefill {
+            let t = p.ttft;
+            println!("prefill,1,0,{},{},{},{},{},,{tail}", p.tokens, p.tokens_per_second, t.min, t.median, t.max);
+        }
+        for d in &self.decode {
+            let s = d.step;
+            println!(
+                "decode,{},{},{},{},{},{},{},{:.0},{tail}",
+                d.batch, d.depth, d.batch, d.tokens_per_second, s.min, s.median, s.max, d.weight_bytes_per_second
+            );
+        }
+    }
+}
