@@ -116,12 +116,12 @@ def books(folder):
 
 
 def batch(seed, step, stage, tokens, folder=None):
-    """Ids of one step, [rows, width + 1], and which of them count, for a stage of `mix.STAGES`.
+    """Ids of one step, [rows, width + 1], and which of them count, for a stage of `mix.CYCLES`.
 
     A token counts with the probability of its weight: the same on average as weighing, and cheaper.
     """
     g = Gen(f"{seed}-{step}")
-    g.easy = stage.easy
+    g.easy, g.working = stage.easy, stage.working
     ids, weights = [], []
     for _ in range(max(1, tokens // stage.width)):
         draw = g.r.random()

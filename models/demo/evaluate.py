@@ -1,5 +1,8 @@
 """Exact match per skill, induction probes, honest ignorance: all greedy, on the exact integer path."""
+import json
 import math
+import subprocess
+import tempfile
 
 import torch
 
@@ -74,8 +77,23 @@ def reference(model, n):
         turns = g.item(mix.TAUGHT[i % len(mix.TAUGHT)])
         ids = tok.encode(data.prompt_of(turns)).ids
         said, gap = greedy(model, ids, 48)
-        out.append({"prompt": data.prompt_of(turns), "prompt_ids": ids, "greedy_ids": said, "min_gap": round(gap, 4)})
+        out.append({"prompt": data.prompt_of(turns), "prompt_ids": ids, "greedy_ids": said,
+                    "greedy_text": tok.decode(said, skip_special_tokens=False), "min_gap": round(gap, 4)})
     return out
+
+
+def agreement(loco, path, lines):
+    """How many greedy answers of `reference` the engine gives too, token by token, and the other answers' smallest gaps."""
+    others = []
+    with tempfile.TemporaryDirectory() as folder:
+        for line in lines:
+            ids = line["prompt_ids"] + line["greedy_ids"]
+            ran = subprocess.run([loco, "logits", "--model", path, "--ids", ",".join(map(str, ids)), "--out", f"{folder}/x.npy",
+                                  "--json"], check=True, capture_output=True)
+            best = json.loads(ran.stdout)["argmax"]
+            if best[len(line["prompt_ids"]) - 1:-1] != line["greedy_ids"]:
+                others.append(line["min_gap"])
+    return len(lines) - len(others), sorted(others)
 
 
 def wilson(share, n, z=1.96):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-F32, F16, Q4_0, I2_S = 0, 1, 2, 36
+F32, F16, BF16, I2_S = 0, 1, 30, 36
 SCALARS = {"u32": (4, "<I"), "i32": (5, "<i"), "f32": (6, "<f"), "bool": (7, "<?")}
 ARRAYS = {"[f32]": (6, "<f4"), "[i32]": (5, "<i4")}
 ALIGN = 32

@@ -22,8 +22,9 @@ def wordings_of(skill):
     return tables[skill]
 
 
-def texts(skill, split, held=False, n=400):
+def texts(skill, split, held=False, n=400, working=True):
     g = Gen(f"test-{skill}-{split}", split, held)
+    g.working = working
     return [g.item(mix.SKILLS[skill]) for _ in range(n)]
 
 
@@ -45,7 +46,7 @@ class Splits(unittest.TestCase):
         pairs = {s: set() for s in SPLITS}
         for s in SPLITS:
             for skill in ("arithmetic", "word_problem"):
-                for turns in texts(skill, s, n=1500):
+                for turns in texts(skill, s, n=1500, working=False):
                     pairs[s] |= {m for m in re.findall(r"^\d+[+-]\d+(?==)", turns[0][1])}
         for s in SPLITS:
             self.assertTrue(all(split_of(p) == s for p in pairs[s]))
@@ -83,6 +84,22 @@ class Breadth(unittest.TestCase):
             m = re.fullmatch(r"([\w=, ]+)\. What is (\w+)\?", q)
             if m and "not in the list" not in a:
                 self.assertIn(a.removeprefix("Found: "), m.group(1).split(", "))
+
+
+class Working(unittest.TestCase):
+    def test_digits_are_shown_with_carry_and_borrow(self):
+        g = Gen()
+        self.assertEqual(numbers.shown(g, 27, "+", 45), "7+5=12, 2+4+1=7. 27+45=72")
+        self.assertEqual(numbers.shown(g, 58, "+", 51), "8+1=9, 5+5=10. 58+51=109")
+        self.assertEqual(numbers.shown(g, 23, "-", 9), "13-9=4, 2-0-1=1. 23-9=14")
+        self.assertEqual(numbers.shown(g, 87, "-", 76), "7-6=1, 8-7=1. 87-76=11")
+        self.assertEqual(numbers.shown(g, 4, "+", 9), "4+9=13")
+        self.assertEqual(numbers.shown(g, 12, "*", 9), "12*9=108")
+
+    def test_every_step_of_a_shown_sum_is_right(self):
+        for turns in texts("word_problem", "train", n=500) + texts("arithmetic", "train", n=500):
+            for left, right in re.findall(r"([\d+*/-]+)=(\d+)", turns[0][1]):
+                self.assertEqual(eval(left.replace("/", "//")), int(right), turns)
 
 
 class Notation(unittest.TestCase):

@@ -2,6 +2,7 @@
 import tempfile
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import data
 import evaluate
 import export
 import gguf_file as gg
+import training
 from corpus import mix
 from network import Model, Shape, TernaryProduct, ternary
 
@@ -65,6 +67,42 @@ class Batches(unittest.TestCase):
         self.assertEqual([t.id_to_token(i) for i in t.encode("123").ids], ["1", "2", "3"])
 
 
+class Runs(unittest.TestCase):
+    def updates(self, folder, steps):
+        """A run in `folder` taken `steps` steps further, uncompiled, and saved. Returns its weights."""
+        o = SimpleNamespace(run=folder, twin="ternary", like=None, init=None, cycle=1, batch=256, widest=512, books=None, workers=0, lr=3e-3, muon=6e-3, seed=1, threads=1, plus=False,
+                            minutes=None, steps=100)
+        trainer = training.Trainer(o)
+        trainer.use(trainer.plain)
+        for _ in range(steps):
+            ids, counts = (torch.from_numpy(a) for a in data.batch(1, trainer.step, mix.STAGES[0], 256))
+            trainer.update(ids, counts, trainer.progress.share(trainer.step))
+        trainer.save()
+        return trainer.model.state_dict()
+
+    def test_a_twin_has_the_stages_and_rates_of_the_run_it_repeats(self):
+        options = lambda folder, like=None, **o: SimpleNamespace(
+            **{**dict(run=folder, like=like, cycle=1, seed=1, batch=256, widest=512, books=None, steps=100, minutes=None), **o})
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            run = training.Schedule(options(one))
+            steps = [(step, share := run.share(step), run.stage(step, share, step > 20).name) for step in range(100)]
+            self.assertEqual(len({name for _, _, name in steps}), 4)
+            run.save()
+            twin = training.Schedule(options(two, one, steps=None))
+            for step, share, name in steps:
+                self.assertEqual((twin.share(step), twin.stage(step, share, True).name), (share, name))
+            with self.assertRaisesRegex(SystemExit, "seed is 2 here and 1"):
+                training.Schedule(options(two, one, seed=2))
+
+    def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(self):
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            whole = self.updates(one, 4)
+            self.updates(two, 2)
+            resumed = self.updates(two, 2)
+        for name, weight in whole.items():
+            torch.testing.assert_close(resumed[name], weight, rtol=0, atol=0)
+
+
 class Scores(unittest.TestCase):
     def test_exact_match_is_what_greedy_decoding_says(self):
         m, tok = tiny().eval(), data.tokenizer()
@@ -98,6 +136,14 @@ class Files(unittest.TestCase):
             path.write_bytes(raw)
             with self.assertRaises(ValueError):
                 export.check(path, model)
+
+
+    def test_a_twin_reads_back_as_bf16(self):
+        with tempfile.TemporaryDirectory() as folder:
+            export.save_latent(tiny("full"), Path(folder) / "latent.safetensors")
+            model = export.load_latent(Path(folder) / "latent.safetensors", TINY, "full")
+            path = export.files(model, folder, "full")
+            self.assertEqual(gg.Reader(path).keys["general.architecture"], "bitnet-fp")
 
 
 if __name__ == "__main__":

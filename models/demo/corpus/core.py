@@ -60,6 +60,7 @@ class Gen:
         self.r, self.split, self.held = random.Random(seed), split, held
         self.scarce = 0.04  # chance of a harder form; adapters are to learn these
         self.easy = 0.0     # chance of the smallest form of a drill, for the first steps of training
+        self.working = True  # sums and differences digit by digit
 
     def c(self, xs):
         return self.r.choice(xs)

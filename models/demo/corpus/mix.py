@@ -33,6 +33,7 @@ class Stage:
     easy: float       # chance of the smallest form of a drill
     repeats: float    # share of rows that say one list of words again and again
     books: float      # share of rows from books
+    working: bool = False  # whether sums are shown digit by digit
 
 
 _early = {**WEIGHTS, drill: 50, memory: 12, reading: 25}
@@ -44,6 +45,15 @@ STAGES = (
 )
 
 
-def stage_at(done):
+# The second cycle: what the first left weak, and sums digit by digit.
+SECOND = {**WEIGHTS, fact: 13, arithmetic: 14, word_problem: 20, units: 10, drill: 18, lists: 14, sentiment: .02, spelling: .02, sql: .02}
+SECOND_STAGES = (
+    Stage("second", .85, 256, 4, SECOND, .05, .01, .03, True),
+    Stage("last", 1.0, 512, 9, SECOND, .05, .01, .03, True),
+)
+CYCLES = {1: STAGES, 2: SECOND_STAGES}
+
+
+def stage_at(stages, done):
     """The stage at this share of the run."""
-    return next(s for s in STAGES if done < s.until or s is STAGES[-1])
+    return next(s for s in stages if done < s.until or s is stages[-1])

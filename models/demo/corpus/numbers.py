@@ -21,6 +21,20 @@ def pair(g, op):
             return a, b
 
 
+def shown(g, a, op, b):
+    """`27+45=72`, for sums and differences of two digits with the digits before: `7+5=12, 2+4+1=7. 27+45=72`."""
+    result = f"{a}{op}{b}={OPERATIONS[op][1](a, b)}"
+    if not g.working or op in "*/" or max(a, b) < 10:
+        return result
+    tens, ones = (a // 10, b // 10), (a % 10, b % 10)
+    if op == "+":
+        carry = "+1" if sum(ones) > 9 else ""
+        return f"{ones[0]}+{ones[1]}={sum(ones)}, {tens[0]}+{tens[1]}{carry}={sum(tens) + len(carry) // 2}. {result}"
+    borrow = ones[0] < ones[1]
+    first = ones[0] + 10 * borrow
+    return f"{first}-{ones[1]}={first - ones[1]}, {tens[0]}-{tens[1]}{'-1' * borrow}={tens[0] - tens[1] - borrow}. {result}"
+
+
 SUM = Wordings("""
     What is {a}{o}{b}?
     {a}{o}{b}[|=|=?|?]
@@ -40,8 +54,8 @@ SUM = Wordings("""
 def arithmetic(g):
     op = g.c("++--*/")
     a, b = pair(g, op)
-    name, f = OPERATIONS[op]
-    return [(g.frame(g.say(SUM, a=a, b=b, o=op, w=name)), f"{a}{op}{b}={f(a, b)}")], None
+    name = OPERATIONS[op][0]
+    return [(g.frame(g.say(SUM, a=a, b=b, o=op, w=name)), shown(g, a, op, b))], None
 
 
 ONE_STEP = {
@@ -173,7 +187,7 @@ def word_problem(g):
         op = g.c("++--*/")
         a, b = pair(g, op)
         v = OPERATIONS[op][1](a, b)
-        return [(g.frame(g.say(ONE_STEP[op], a=a, b=b, **names)), f"{a}{op}{b}={v}. The answer is {v}.")], None
+        return [(g.frame(g.say(ONE_STEP[op], a=a, b=b, **names)), f"{shown(g, a, op, b)}. The answer is {v}.")], None
     else:
         steps, table = g.c(list(TWO_STEP)), TWO_STEP
     a, b = pair(g, steps[0])
@@ -182,7 +196,7 @@ def word_problem(g):
     if v - c < 0:
         c = v
     w = OPERATIONS[steps[1]][1](v, c)
-    return [(g.frame(g.say(table[steps], a=a, b=b, c=c, **names)), f"{a}{steps[0]}{b}={v}. {v}{steps[1]}{c}={w}. The answer is {w}.")], None
+    return [(g.frame(g.say(table[steps], a=a, b=b, c=c, **names)), f"{shown(g, a, steps[0], b)}. {shown(g, v, steps[1], c)}. The answer is {w}.")], None
 
 
 CONVERT = Wordings("""
@@ -262,7 +276,7 @@ def units(g):
         q, answer = g.say(COST, a=a, b=b, n=n, t=t), f"{a}*{b}={a * b}. It costs {a * b} euros."
     elif kind == 3:
         a, b = pair(g, "-")
-        q, answer = g.say(CHANGE, a=a, b=b, n=n, t=t), f"{a}-{b}={a - b}. {a - b} euros are left."
+        q, answer = g.say(CHANGE, a=a, b=b, n=n, t=t), f"{shown(g, a, '-', b)}. {a - b} euros are left."
     elif kind == 4:
         i, b = g.n(0, 6), g.n(1, 5)
         q = g.say(DAY, d=DAYS[i], b=b, n=n)
