@@ -13,6 +13,7 @@ pub mod base;
 pub mod bench;
 pub mod convert;
 pub mod engine;
+pub mod meter;
 pub mod score;
 
 pub mod model;

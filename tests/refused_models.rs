@@ -103,6 +103,17 @@ fn an_unknown_architecture_is_named() {
     assert_names(Tiny::new("mamba").refusal(), &["mamba", "gemma3"]);
 }
 
+/// The twin that a ternary base is compared with has BitNet's blocks, and its weights are what the file says.
+#[test]
+fn the_full_precision_twin_needs_sub_norms_and_is_not_ternary() {
+    let twin = || Tiny::new("bitnet-fp").tensor("blk.0.ffn_sub_norm.weight", &[16]);
+    assert_names(twin().refusal(), &["blk.0.attn_sub_norm.weight", "missing"]);
+    let twin = twin().tensor("blk.0.attn_sub_norm.weight", &[8]).load(0.5).unwrap();
+    assert!(twin.config.sub_norms && !twin.config.bit_linear && !twin.is_ternary());
+    let base = Tiny::new("bitnet-b1.58").tensor("blk.0.ffn_sub_norm.weight", &[16]);
+    assert!(base.tensor("blk.0.attn_sub_norm.weight", &[8]).load(0.5).unwrap().is_ternary());
+}
+
 #[test]
 fn unknown_rope_scaling_is_named() {
     let yarn = Tiny::new("llama").key("llama.rope.scaling.type", "yarn").key("llama.rope.scaling.factor", 4f32);

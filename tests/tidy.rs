@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// Modules from the top down: each may use only those after it.
-const ORDER: [&str; 13] =
-    ["cli", "serve", "host", "bench", "base", "convert", "engine", "score", "model", "text", "kernel", "gguf", "quant"];
+const ORDER: [&str; 14] = [
+    "cli", "serve", "host", "bench", "meter", "base", "convert", "engine", "score", "model", "text", "kernel", "gguf",
+    "quant",
+];
 
 fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {

@@ -41,6 +41,12 @@ pub fn memory() -> Option<Memory> {
     Some(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")? })
 }
 
+/// Lets [`Memory::peak`] begin anew, where the system allows it.
+pub fn forget_peak() {
+    // Only the figure is at stake, and it is then too large.
+    _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 /// The processor, as the system calls it.
 pub fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

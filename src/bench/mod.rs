@@ -1,19 +1,19 @@
 //! How fast a base runs here: prefill, decode at several batch sizes and context depths, and how near that is to what memory allows.
 //!
 //! The network alone is measured, one forward pass after another with greedy tokens: what `loco serve` adds (queue, sampling, text)
-//! is below a percent of a large base's step. Keys and values of positions before a measurement are zeros, which take as long
-//! to read as others.
+//! is below a percent of a large base's step. Keys and values of positions before a measurement are made up.
 
 mod machine;
 mod shapes;
 mod synthetic;
 
-pub use machine::{Memory, memory, processor, read_bandwidth};
+pub use machine::{Memory, forget_peak, memory, processor, read_bandwidth};
 pub use shapes::{Mix, SHAPES, Shape};
 pub use synthetic::{Error, file as synthetic_file};
 
 use crate::kernel::{Activations, Compute};
-use crate::model::{KvCache, KvFormat, Model, Span, State, Want};
+use crate::meter::{Joules, Meter};
+use crate::model::{KvCache, KvFormat, Model, OutputHead, Span, State, Want};
 use crate::text::Token;
 use serde::Serialize;
 use std::time::Instant;
@@ -80,6 +80,8 @@ pub struct Decode {
     pub tokens_per_second: f64,
     /// Bytes of weights read per second, in the median.
     pub weight_bytes_per_second: f64,
+    /// Energy per token, of the whole machine's processors, where they count it.
+    pub joules_per_token: Option<Joules>,
 }
 
 /// A base that is being measured.
@@ -123,7 +125,13 @@ impl<'a> Bench<'a> {
                 let span = Span { tokens, start: i * STEP, blocks: &blocks, want };
                 let hidden = self.model.forward(self.compute, &mut self.state, &mut cache, &[span]);
                 if last {
-                    self.model.head(self.compute, &mut self.input, hidden, &mut self.logits[..vocab]);
+                    self.model.head_of(
+                        OutputHead::Compact,
+                        self.compute,
+                        &mut self.input,
+                        hidden,
+                        &mut self.logits[..vocab],
+                    );
                 }
             }
             start.elapsed().as_secs_f64()
@@ -140,6 +148,8 @@ impl<'a> Bench<'a> {
         let each = positions.div_ceil(KvCache::BLOCK);
         let blocks: Vec<u32> = (0..cache.blocks() as u32).collect();
         let mut all = Vec::new();
+        let mut meter = Meter::detect();
+        let mut joules = None;
         for _ in 0..self.plan.repeats {
             let mut tokens: Vec<Token> = (0..batch).map(|i| (i * 101 % vocab) as Token).collect();
             let start = Instant::now();
@@ -154,23 +164,29 @@ impl<'a> Bench<'a> {
                     .collect();
                 let hidden = self.model.forward(self.compute, &mut self.state, &mut cache, &spans);
                 let logits = &mut self.logits[..batch * vocab];
-                self.model.head(self.compute, &mut self.input, hidden, logits);
+                self.model.head_of(OutputHead::Compact, self.compute, &mut self.input, hidden, logits);
                 tokens = logits.chunks_exact(vocab).map(likeliest).collect();
             }
             all.push(start.elapsed().as_secs_f64() / self.plan.generate as f64);
+            joules = meter.as_mut().and_then(Meter::total);
         }
+        let generated = (batch * self.plan.generate * self.plan.repeats) as f64;
         let step = Seconds::of(all);
         Decode {
             batch,
             depth,
             step,
             tokens_per_second: batch as f64 / step.median,
-            weight_bytes_per_second: self.model.bytes_per_token() as f64 / step.median,
+            weight_bytes_per_second: self.model.bytes_per_token(OutputHead::Compact) as f64 / step.median,
+            joules_per_token: joules.map(|j| Joules(j.0 / generated)),
         }
     }
 
     fn cache(&self, sequences: usize, positions: usize) -> KvCache {
-        KvCache::new(&self.model.config, self.plan.kv, sequences * positions.div_ceil(KvCache::BLOCK))
+        let blocks = sequences * positions.div_ceil(KvCache::BLOCK);
+        let mut cache = KvCache::new(&self.model.config, self.plan.kv, blocks);
+        cache.fill();
+        cache
     }
 }
 
@@ -189,9 +205,9 @@ fn likeliest(logits: &[f32]) -> Token {
 pub struct Stability {
     /// Tokens that went through the network.
     pub tokens: usize,
-    /// Resident bytes after the first conversation and at the end.
+    /// Resident bytes after the first turn and at the end.
     pub resident: [u64; 2],
-    /// Least-squares slope over all conversations but the first, bytes per 1,000 tokens.
+    /// Least-squares slope over all turns but the first, bytes per 1,000 tokens.
     pub slope: f64,
 }
 
@@ -211,16 +227,15 @@ impl Bench<'_> {
             }
             let prompt: Vec<Token> = (0..self.plan.prompt).map(|i| ((i + t) * 7919 % vocab) as Token).collect();
             let mut next = 0;
-            for tokens in prompt.chunks(STEP).chain(std::iter::repeat_n(&[0][..], self.plan.generate)) {
-                let tokens = if tokens == [0] { &[next][..] } else { tokens };
-                let span = Span { tokens, start: position, blocks: &blocks, want: Want::Last };
-                let hidden = self.model.forward(self.compute, &mut self.state, &mut cache, &[span]);
-                let logits = &mut self.logits[..vocab];
-                self.model.head(self.compute, &mut self.input, hidden, logits);
-                next = likeliest(logits);
+            for tokens in prompt.chunks(STEP) {
+                next = self.step(&mut cache, &blocks, tokens, position);
                 position += tokens.len();
-                total += tokens.len();
             }
+            for _ in 0..self.plan.generate {
+                next = self.step(&mut cache, &blocks, &[next], position);
+                position += 1;
+            }
+            total += turn;
             samples.push((total as f64 / 1000.0, memory()?.resident as f64));
         }
         let after = &samples[1.min(samples.len() - 1)..];
@@ -229,6 +244,17 @@ impl Bench<'_> {
             resident: [after[0].1 as u64, after[after.len() - 1].1 as u64],
             slope: slope(after),
         })
+    }
+}
+
+impl Bench<'_> {
+    /// Runs `tokens` of one sequence and returns the likeliest next one.
+    fn step(&mut self, cache: &mut KvCache, blocks: &[u32], tokens: &[Token], start: usize) -> Token {
+        let span = Span { tokens, start, blocks, want: Want::Last };
+        let hidden = self.model.forward(self.compute, &mut self.state, cache, &[span]);
+        let logits = &mut self.logits[..self.model.config.vocab];
+        self.model.head_of(OutputHead::Compact, self.compute, &mut self.input, hidden, logits);
+        likeliest(logits)
     }
 }
 
@@ -258,7 +284,7 @@ mod tests {
 
     #[test]
     fn every_row_of_a_plan_is_measured() {
-        let file = synthetic_file(Shape::named("tiny").unwrap(), 0.5).unwrap();
+        let file = synthetic_file(Shape::named("tiny").unwrap()).unwrap();
         let model = Model::load(&file).unwrap();
         let compute = Compute::new(None, Some(1)).unwrap();
         let plan =

@@ -4,7 +4,7 @@
 //! for speed and memory and for nothing else.
 
 use super::Shape;
-use crate::gguf::{self, Bytes, File, Writer};
+use crate::gguf::{self, File, Writer};
 use crate::quant::{self, Format};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use rand_core::{Rng, SeedableRng};
@@ -33,12 +33,11 @@ pub enum Error {
     Gguf(#[from] gguf::Error),
 }
 
-/// Writes the file. `ffn_sparsity` is the share of feed-forward neurons that squared ReLU leaves at zero, at least a half: random
-/// rows of the gate give a half, the others' weights are all zero.
+/// Writes the file.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is too little of it.
-pub fn file(shape: &'static Shape, ffn_sparsity: f64) -> Result<File, Error> {
+pub fn file(shape: &'static Shape) -> Result<File, Error> {
     let mut writer = Writer::new(std::path::Path::new(shape.name));
     for (key, value) in metadata(shape) {
         writer.metadata(&key, value);
@@ -56,9 +55,8 @@ pub fn file(shape: &'static Shape, ffn_sparsity: f64) -> Result<File, Error> {
     let mut source = Source::new();
     let mut write = || -> std::io::Result<()> {
         out.write_all(&layout.header)?;
-        for ((name, dims, format), size) in tensors.iter().zip(&layout.sizes) {
-            let dead = if name.ends_with("ffn_gate.weight") { (2.0 * ffn_sparsity - 1.0).max(0.0) } else { 0.0 };
-            source.tensor(&mut out, *format, dims, dead)?;
+        for ((_, dims, format), size) in tensors.iter().zip(&layout.sizes) {
+            source.tensor(&mut out, *format, dims)?;
             out.write_all(&vec![0; gguf::padded(*size) - size])?;
         }
         out.flush()
@@ -66,7 +64,7 @@ pub fn file(shape: &'static Shape, ffn_sparsity: f64) -> Result<File, Error> {
     write().map_err(memory)?;
     drop(out);
     let map = gguf::map(&fd).map_err(memory)?;
-    Ok(File::from_bytes(&format!("{}.gguf (synthetic)", shape.name), Bytes::new(map))?)
+    Ok(File::from_map(&format!("{}.gguf (synthetic)", shape.name), map)?)
 }
 
 fn metadata(shape: &Shape) -> Vec<(String, gguf::Value)> {
@@ -99,8 +97,8 @@ impl Source {
         Self { random: Pcg32::seed_from_u64(1), pools: HashMap::new() }
     }
 
-    /// Writes a tensor, of whose rows the share `dead` has only weights 0.
-    fn tensor(&mut self, out: &mut impl Write, format: Format, dims: &[usize], dead: f64) -> std::io::Result<()> {
+    /// Writes a tensor.
+    fn tensor(&mut self, out: &mut impl Write, format: Format, dims: &[usize]) -> std::io::Result<()> {
         if dims.len() == 1 {
             return out.write_all(&quant::quantize(format, &vec![1.0; dims[0]], dims[0]));
         }
@@ -108,16 +106,10 @@ impl Source {
         let row_bytes = cols / format.block_len() * format.block_bytes();
         let random = &mut self.random;
         let pool = self.pools.entry(format).or_insert_with(|| pool(format, random));
-        let zeros = &quant::quantize(format, &vec![0.0; cols], cols)[..row_bytes];
         let blocks = (pool.len() - row_bytes) / format.block_bytes();
         for _ in 0..rows {
-            let draw = f64::from(self.random.next_u32()) / f64::from(u32::MAX);
-            if draw < dead {
-                out.write_all(zeros)?;
-            } else {
-                let at = self.random.next_u32() as usize % blocks * format.block_bytes();
-                out.write_all(&pool[at..at + row_bytes])?;
-            }
+            let at = self.random.next_u32() as usize % blocks * format.block_bytes();
+            out.write_all(&pool[at..at + row_bytes])?;
         }
         if format == Format::I2_S {
             // The tensor's scale: each output has about the variance of the input.
@@ -150,20 +142,10 @@ mod tests {
     #[test]
     fn the_tiny_shape_loads_as_what_it_says() {
         let shape = Shape::named("tiny").unwrap();
-        let file = file(shape, 0.5).unwrap();
+        let file = file(shape).unwrap();
         let model = Model::load(&file).unwrap();
         assert!(model.is_ternary());
         assert_eq!((model.config.dim, model.config.vocab, file.tensors().len()), (256, 3072, shape.tensors().len()));
         assert!(file.name().contains("synthetic"));
-    }
-
-    #[test]
-    fn the_asked_for_share_of_gate_rows_is_zero() {
-        let file = file(Shape::named("tiny").unwrap(), 0.8).unwrap();
-        let gate = file.tensor("blk.1.ffn_gate.weight").unwrap();
-        let mut values = vec![0.0; gate.values()];
-        quant::dequantize(gate.format, &file.bytes(gate), &mut values);
-        let zero = values.chunks(gate.dims[0]).filter(|row| row.iter().all(|&w| w == 0.0)).count();
-        assert!((0.5..0.7).contains(&(zero as f64 / gate.dims[1] as f64)), "{zero} rows");
     }
 }

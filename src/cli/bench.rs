@@ -1,11 +1,13 @@
 //! `loco bench`.
 
-use super::{MOST_THREADS, between};
+use super::{Head, MOST_THREADS, between};
 use crate::bench::{
-    Bench, Decode, Memory, Plan, Prefill, SHAPES, Shape, Stability, memory, processor, read_bandwidth, synthetic_file,
+    Bench, Decode, Memory, Plan, Prefill, SHAPES, Shape, Stability, forget_peak, memory, processor, read_bandwidth,
+    synthetic_file,
 };
 use crate::kernel::{Compute, Isa};
-use crate::model::{KvFormat, Model};
+use crate::meter::Meter;
+use crate::model::{KvFormat, Model, OutputHead};
 use crate::{base, gguf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -17,8 +19,8 @@ use std::time::{Duration, Instant};
 /// sizes, in memory: nobody needs a download to see what a machine can do.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
-    /// A known base with made-up weights.
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(SHAPES.iter().map(|s| s.name)), conflicts_with = "model")]
+    /// A known base with made-up weights, in place of --model.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(SHAPES.iter().map(|s| s.name)))]
     shape: Option<String>,
     /// A GGUF file, an installed base's name, or `demo`.
     #[arg(long, short, value_name = "FILE|NAME", env = "LOCO_MODEL")]
@@ -47,9 +49,8 @@ pub(crate) struct Command {
     /// Number format of cached keys and values.
     #[arg(long, default_value = "f16")]
     kv: KvFormat,
-    /// Share of feed-forward neurons that the made-up weights leave at zero, from 0.5 [squared-ReLU shapes only].
-    #[arg(long, value_name = "SHARE", requires = "shape", value_parser = share)]
-    ffn_sparsity: Option<f64>,
+    #[command(flatten)]
+    head: Head,
     /// Instead, a long conversation of this many turns, to see whether memory grows.
     #[arg(long, value_name = "TURNS", value_parser = between(2..=1 << 30))]
     stability: Option<usize>,
@@ -57,12 +58,8 @@ pub(crate) struct Command {
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     /// Comma-separated lines on standard output.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stability")]
     csv: bool,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|s| (0.5..=1.0).contains(s)).ok_or_else(|| "it must be a number from 0.5 to 1".into())
 }
 
 #[derive(Debug, Serialize)]
@@ -76,11 +73,14 @@ struct Report {
     base: String,
     /// Whether the weights are made up.
     synthetic: bool,
-    ffn_sparsity: Option<f64>,
     parameters: usize,
     /// Bytes of weights read per token.
     bytes_per_token: usize,
     kv: String,
+    /// Format of the output head that chose tokens.
+    head: &'static str,
+    /// Bytes of the file; a made-up one takes as much memory, which is not in `memory`.
+    file_bytes: usize,
     load_seconds: f64,
     /// Bytes per second.
     read_bandwidth: f64,
@@ -88,6 +88,8 @@ struct Report {
     decode: Vec<Decode>,
     stability: Option<Stability>,
     memory: Option<Memory>,
+    /// How energy was measured, if it was.
+    energy: Option<&'static str>,
 }
 
 impl Command {
@@ -95,20 +97,21 @@ impl Command {
         let compute = Compute::new(self.isa, self.threads)?;
         eprintln!("measuring the read bandwidth of {} threads …", compute.threads());
         let read_bandwidth = read_bandwidth(&compute, Duration::from_millis(500));
+        forget_peak();
         let file = self.file()?;
         let start = Instant::now();
-        let model = Model::load(&file).with_context(|| format!("cannot load {}", file.name()))?;
+        let model = Model::load_with(&file, self.head.head).with_context(|| format!("cannot load {}", file.name()))?;
         let load_seconds = start.elapsed().as_secs_f64();
         let context = model.config.context;
-        let longest = self.depth.iter().max().copied().unwrap_or(0).max(self.prompt) + self.generate;
-        if longest > context {
-            log::warn!("{longest} positions; the base was trained for {context}");
-        }
+        // What does not fit is measured as deep as it goes.
+        let mut depths: Vec<usize> =
+            self.depth.iter().map(|&depth| depth.min(context.saturating_sub(self.generate))).collect();
+        depths.dedup();
         let plan = Plan {
-            prompt: self.prompt,
+            prompt: self.prompt.min(context),
             generate: self.generate,
             batches: self.batch.clone(),
-            depths: self.depth.clone(),
+            depths,
             repeats: self.repeat,
             kv: self.kv,
         };
@@ -121,16 +124,18 @@ impl Command {
             threads: compute.threads(),
             base: file.name().to_string(),
             synthetic: self.shape.is_some(),
-            ffn_sparsity: self.ffn_sparsity,
             parameters: model.parameters(),
-            bytes_per_token: model.bytes_per_token(),
+            bytes_per_token: model.bytes_per_token(OutputHead::Compact),
             kv: format!("{:?}", self.kv).to_lowercase(),
+            head: model.head_format(OutputHead::Compact).name(),
+            file_bytes: file.size(),
             load_seconds,
             read_bandwidth,
             prefill: None,
             decode: Vec::new(),
             stability: None,
             memory: None,
+            energy: None,
         };
         if let Some(turns) = self.stability {
             eprintln!("{turns} turns …");
@@ -139,13 +144,14 @@ impl Command {
         } else {
             eprintln!("prefill …");
             report.prefill = Some(bench.prefill());
-            let rows = self.batch.iter().map(|&batch| (batch, 0)).chain(self.depth.iter().map(|&depth| (1, depth)));
+            let rows = self.batch.iter().map(|&batch| (batch, 0)).chain(plan.depths.iter().map(|&depth| (1, depth)));
             for (batch, depth) in rows {
                 eprintln!("decode, batch {batch}, depth {depth} …");
                 report.decode.push(bench.decode(batch, depth));
             }
         }
         report.memory = memory();
+        report.energy = report.decode.iter().any(|d| d.joules_per_token.is_some()).then_some(Meter::METHOD);
         match (self.json, self.csv) {
             (true, _) => println!("{}", serde_json::to_string_pretty(&report)?),
             (_, true) => report.csv(),
@@ -159,10 +165,8 @@ impl Command {
             return Ok(base::open(self.model.as_deref())?);
         };
         let shape = Shape::named(name).context("clap lets only known shapes through")?;
-        let relu = shape.arch.starts_with("bitnet");
-        ensure!(self.ffn_sparsity.is_none() || relu, "{name} has no squared ReLU: its neurons are never zero");
         eprintln!("making weights …");
-        Ok(synthetic_file(shape, self.ffn_sparsity.unwrap_or(0.5))?)
+        Ok(synthetic_file(shape)?)
     }
 }
 
@@ -181,7 +185,13 @@ impl Report {
             self.parameters as f64 / 1e9,
             gb(self.bytes_per_token as f64)
         );
-        println!("read bandwidth {:.1} GB/s, loaded in {:.1} s", gb(self.read_bandwidth), self.load_seconds);
+        println!(
+            "head {}, keys and values {}; read bandwidth {:.1} GB/s, loaded in {:.1} s",
+            self.head,
+            self.kv,
+            gb(self.read_bandwidth),
+            self.load_seconds
+        );
         if let Some(p) = &self.prefill {
             println!(
                 "\nprefill {:>5} tokens  {:>9.1} tok/s   first token after {:.3} s ({:.3} to {:.3})",
@@ -189,18 +199,24 @@ impl Report {
             );
         }
         if !self.decode.is_empty() {
-            println!("\ndecode  batch  depth      tok/s   ms/step (min to max)         GB/s   of bandwidth");
+            println!("\ndecode  batch  depth      tok/s   ms/step (min to max)         GB/s   of bandwidth   J/token");
         }
         for d in &self.decode {
             let share = d.weight_bytes_per_second / self.read_bandwidth * 100.0;
             let steps = format!("{:.2} ({:.2} to {:.2})", d.step.median * 1e3, d.step.min * 1e3, d.step.max * 1e3);
+            let joules = d.joules_per_token.map_or("–".to_string(), |j| format!("{:.3}", j.0));
             println!(
-                "       {:>6} {:>6} {:>10.2}   {steps:<26} {:>6.1} {share:>10.0} %",
+                "       {:>6} {:>6} {:>10.2}   {steps:<26} {:>6.1} {share:>10.0} %   {joules:>7}",
                 d.batch,
                 d.depth,
                 d.tokens_per_second,
                 gb(d.weight_bytes_per_second)
             );
+        }
+        match self.energy {
+            Some(method) => println!("        energy: {method}"),
+            None if self.decode.is_empty() => {}
+            None => println!("        energy: this machine shows no counter"),
         }
         if let Some(s) = &self.stability {
             let [first, last] = s.resident.map(|b| b as f64 / 1e6);
@@ -212,30 +228,35 @@ impl Report {
         }
         if let Some(m) = self.memory {
             println!("\nmemory {:.3} GB, at most {:.3} GB", gb(m.resident as f64), gb(m.peak as f64));
+            if self.synthetic {
+                println!(
+                    "       and {:.3} GB for the made-up file, which a real one would take on the disk",
+                    gb(self.file_bytes as f64)
+                );
+            }
         }
     }
 
     fn csv(&self) {
         println!(
-            "kind,batch,depth,tokens,tokens_per_second,seconds_min,seconds_median,seconds_max,weight_bytes_per_second,read_bandwidth,isa,threads,base,synthetic"
+            "kind,batch,depth,tokens,tokens_per_second,seconds_min,seconds_median,seconds_max,weight_bytes_per_second,\
+             joules_per_token,read_bandwidth,isa,threads,head,kv,base,synthetic"
         );
+        let base = self.base.replace('"', "\"\"");
         let tail = format!(
-            "{:.0},{},{},\"{}\",{}",
-            self.read_bandwidth,
-            self.isa,
-            self.threads,
-            self.base.replace('"', "\"\""),
-            self.synthetic
+            "{:.0},{},{},{},{},\"{base}\",{}",
+            self.read_bandwidth, self.isa, self.threads, self.head, self.kv, self.synthetic
         );
         if let Some(p) = &self.prefill {
             let t = p.ttft;
-            println!("prefill,1,0,{},{},{},{},{},,{tail}", p.tokens, p.tokens_per_second, t.min, t.median, t.max);
+            println!("prefill,1,0,{},{},{},{},{},,,{tail}", p.tokens, p.tokens_per_second, t.min, t.median, t.max);
         }
         for d in &self.decode {
-            let s = d.step;
+            let (s, rate) = (d.step, d.tokens_per_second);
+            let joules = d.joules_per_token.map_or(String::new(), |j| j.0.to_string());
             println!(
-                "decode,{},{},{},{},{},{},{},{:.0},{tail}",
-                d.batch, d.depth, d.batch, d.tokens_per_second, s.min, s.median, s.max, d.weight_bytes_per_second
+                "decode,{},{},{},{rate},{},{},{},{:.0},{joules},{tail}",
+                d.batch, d.depth, d.batch, s.min, s.median, s.max, d.weight_bytes_per_second
             );
         }
     }

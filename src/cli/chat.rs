@@ -1,8 +1,8 @@
 //! `loco chat`: a conversation in the terminal, or line by line from a script.
 
-use super::Base;
 use super::talk::{Answer, Receiver, Talk, failure, figures, receive};
 use super::terminal::{one_line, show};
+use super::{Base, Head};
 use crate::engine::{self, Events, Finish, Timing};
 use crate::host::LoadedBase;
 use crate::text::Message;
@@ -26,6 +26,8 @@ pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
     #[command(flatten)]
+    head: Head,
+    #[command(flatten)]
     talk: Talk,
     /// How the base should behave.
     #[arg(long, value_name = "TEXT")]
@@ -35,7 +37,7 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let options = engine::Options { max_sequences: 1, ..engine::Options::default() };
-        let base = self.base.load(options)?;
+        let base = self.base.load(&self.head, options)?;
         if let Err(why) = &base.template {
             anyhow::bail!("{} cannot chat ({why}); `loco query --raw` continues texts", base.id);
         }

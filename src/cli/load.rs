@@ -1,15 +1,15 @@
 //! Loads the base that `--model` names, for the commands that talk.
 
-use super::Base;
+use super::{Base, Head};
 use crate::host::{LoadedBase, Options};
 use crate::{base, engine};
 use anyhow::Context;
 
 impl Base {
     /// Loads the base and starts its engine.
-    pub(crate) fn load(&self, engine: engine::Options) -> anyhow::Result<LoadedBase> {
+    pub(crate) fn load(&self, head: &Head, engine: engine::Options) -> anyhow::Result<LoadedBase> {
         let file = base::open(self.model.as_deref())?;
-        let options = Options { isa: self.isa, threads: self.threads, engine };
+        let options = Options { isa: self.isa, threads: self.threads, head: head.head, engine };
         LoadedBase::load(&file, options).with_context(|| format!("cannot load {}", file.name()))
     }
 }

@@ -15,6 +15,7 @@ mod talk;
 mod terminal;
 mod tokenize;
 
+use crate::model::CompactHead;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;
@@ -78,6 +79,14 @@ pub(crate) struct Base {
     /// Force a set of kernels.
     #[arg(long)]
     pub(crate) isa: Option<crate::kernel::Isa>,
+}
+
+/// Which output head chooses tokens.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Head {
+    /// Output head that chooses tokens. Log-probabilities, and the tokens of requests that ask for them, come from the file's own.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub(crate) head: CompactHead,
 }
 
 /// Runs the command line and returns the exit code: 0 only if what was asked for was done.

@@ -3,7 +3,7 @@
 use super::Base;
 use crate::base;
 use crate::kernel::Compute;
-use crate::model::{KvFormat, Model};
+use crate::model::{CompactHead, KvFormat, Model, OutputHead};
 use crate::score::{Bos, Perplexity, Scorer, Windows, perplexity};
 use crate::text::{Encode, Token, Tokenizer};
 use anyhow::{Context, Result};
@@ -35,6 +35,9 @@ pub(crate) struct Command {
     /// Number format of cached keys and values.
     #[arg(long, default_value = "f32")]
     kv: KvFormat,
+    /// Output head, to see what a compact one costs.
+    #[arg(long, value_name = "FORMAT", default_value = "file")]
+    head: CompactHead,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -70,7 +73,7 @@ impl Command {
             std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         anyhow::ensure!(!text.is_empty(), "{} is empty", self.file.display());
         let file = base::open(self.base.model.as_deref())?;
-        let model = Model::load(&file)?;
+        let model = Model::load_with(&file, self.head)?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
         let compute = Compute::new(self.base.isa, self.base.threads)?;
 
@@ -89,6 +92,7 @@ impl Command {
         let bar = ProgressBar::new(tokens.len() as u64)
             .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} tokens, {eta} left{msg}")?);
         let mut scorer = Scorer::new(&model, &compute, self.kv, context.min(given.len()));
+        scorer.set_head(OutputHead::Compact);
         let windows = Windows { context, stride, bos };
         let result = perplexity(&mut scorer, tokens, windows, &mut |scored, mean| {
             bar.set_position(scored as u64);

@@ -1,8 +1,8 @@
 //! `loco query`: one question, one answer.
 
-use super::Base;
 use super::talk::{Answer, Receiver, Talk, failure, figures, rate, receive};
 use super::terminal::show;
+use super::{Base, Head};
 use crate::engine;
 use crate::host::{self, LoadedBase};
 use crate::text::{Encode, Message, Token};
@@ -14,6 +14,8 @@ use std::io::Read;
 pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
+    #[command(flatten)]
+    head: Head,
     #[command(flatten)]
     talk: Talk,
     /// How the base should behave.
@@ -41,7 +43,7 @@ impl Command {
         };
         anyhow::ensure!(!text.is_empty(), "there is no question: give one as an argument or on standard input");
         let options = engine::Options { max_sequences: 1, ..engine::Options::default() };
-        let base = self.base.load(options)?;
+        let base = self.base.load(&self.head, options)?;
         let request = self.talk.request(&base, self.prompt(&base, text)?);
         let seed = request.sampling.seed;
         let receiver = Receiver::new(request.prompt.len());

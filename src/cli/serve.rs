@@ -1,7 +1,7 @@
 //! `loco serve`: the chat page and the endpoints.
 
 use super::terminal::one_line;
-use super::{Base, between};
+use super::{Base, Head, between};
 use crate::engine;
 use crate::host::LoadedBase;
 use crate::model::KvFormat;
@@ -16,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
+    #[command(flatten)]
+    head: Head,
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -64,7 +66,7 @@ impl Command {
             ..engine::Options::default()
         };
         eprintln!("loading {} …", self.base.model.as_deref().unwrap_or("the demo base"));
-        let base = self.base.load(options)?;
+        let base = self.base.load(&self.head, options)?;
         announce(&base, self.together, address).context("standard output")?;
 
         let mut defaults = base.default_sampling();
@@ -139,8 +141,11 @@ fn announce(base: &LoadedBase, together: usize, address: SocketAddr) -> std::io:
     writeln!(out, "LocoLLM {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  base     {}", one_line(&base.summary()))?;
     if base.demo {
-        writeln!(out, "           A toy: it knows a few hundred facts and skills, and makes up the rest.")?;
-        writeln!(out, "           A real base: loco serve --model FILE.gguf")?;
+        writeln!(
+            out,
+            "           A toy, trained on generated exercises: beyond a few skills and facts it makes things up."
+        )?;
+        writeln!(out, "           For real use install BitNet-2B-4T or Falcon-E: loco serve --model FILE.gguf")?;
     }
     if let Err(why) = &base.template {
         writeln!(out, "           It cannot chat ({}); it continues texts.", one_line(why))?;

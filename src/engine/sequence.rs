@@ -6,6 +6,7 @@ use super::logprobs;
 use super::sample::{Sampler, Scratch};
 use super::stop::{StopTexts, Stream};
 use super::{Event, Events, Finish, Request, Scored, Timing};
+use crate::model::OutputHead;
 use crate::text::{Decoder, Token, Tokenizer};
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -38,6 +39,7 @@ pub(super) struct Sequence {
     scores: Option<Vec<Scored>>,
     prompt_logprobs: usize,
     logprobs: Option<usize>,
+    head: OutputHead,
     stop_tokens: Vec<Token>,
     ignore_end: bool,
     sampler: Sampler,
@@ -75,6 +77,10 @@ impl Sequence {
             scores: request.prompt_logprobs.map(|_| vec![first]),
             prompt_logprobs: request.prompt_logprobs.unwrap_or(0),
             logprobs: request.logprobs,
+            head: match (request.logprobs, request.prompt_logprobs) {
+                (None, None) => OutputHead::Compact,
+                _ => OutputHead::Exact,
+            },
             stop_tokens,
             ignore_end: request.ignore_end,
             sampler: Sampler::new(sampling),
@@ -123,6 +129,11 @@ impl Sequence {
             self.timing.cached_tokens = cached;
             self.timing.queued = self.submitted.elapsed();
         }
+    }
+
+    /// Which head computes its logits, all along: who asks for log-probabilities gets the file's own.
+    pub(super) fn head(&self) -> OutputHead {
+        self.head
     }
 
     /// Whether the hidden state at `position` is of use: the next token follows from it, or a prompt token's score.

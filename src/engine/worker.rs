@@ -5,7 +5,7 @@ use super::scheduler::{Chunk, Limits, Scheduler};
 use super::sequence::Sequence;
 use super::{Board, Error, Finish, Stats};
 use crate::kernel::{Activations, Compute};
-use crate::model::{KvCache, Model, Span, State, Want};
+use crate::model::{KvCache, Model, OutputHead, Span, State, Want};
 use crate::text::Tokenizer;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub(super) trait Network {
     fn vocab(&self) -> usize;
     /// The hidden states that `spans` ask for (see [`Model::forward`]).
     fn forward(&mut self, spans: &[Span]) -> &[f32];
-    /// Logits of `[n][dim]` hidden states into `[n][vocab]` (see [`Model::head`]).
-    fn head(&mut self, hidden: &[f32], logits: &mut [f32]);
+    /// Logits of `[n][dim]` hidden states into `[n][vocab]` (see [`Model::head_of`]).
+    fn head(&mut self, head: OutputHead, hidden: &[f32], logits: &mut [f32]);
 }
 
 /// A base with its working memory.
@@ -48,8 +48,8 @@ impl Network for Base {
     fn forward(&mut self, spans: &[Span]) -> &[f32] {
         self.model.forward(&self.compute, &mut self.state, &mut self.kv, spans)
     }
-    fn head(&mut self, hidden: &[f32], logits: &mut [f32]) {
-        self.model.head(&self.compute, &mut self.head, hidden, logits);
+    fn head(&mut self, head: OutputHead, hidden: &[f32], logits: &mut [f32]) {
+        self.model.head_of(head, &self.compute, &mut self.head, hidden, logits);
     }
 }
 
@@ -67,6 +67,10 @@ pub(super) struct Worker<N> {
     rows: Vec<(usize, usize)>,
     /// `[rows][dim]`
     hidden: Vec<f32>,
+    /// Which rows go through a head.
+    chosen: Vec<usize>,
+    /// Hidden states of a tile, `[TILE][dim]`.
+    input: Vec<f32>,
     /// `[TILE][vocab]`
     logits: Vec<f32>,
     ended: Vec<(Sequence, Finish)>,
@@ -84,6 +88,8 @@ impl<N: Network> Worker<N> {
             spans: Vec::with_capacity(limits.sequences),
             rows: Vec::with_capacity(limits.step_tokens()),
             hidden: Vec::with_capacity(limits.step_tokens() * dim),
+            chosen: Vec::with_capacity(limits.step_tokens()),
+            input: Vec::with_capacity(tile * dim),
             logits: vec![0.0; tile * vocab],
             ended: Vec::with_capacity(limits.sequences),
             stats: Stats { kv_blocks: blocks, ..Stats::default() },
@@ -168,19 +174,28 @@ impl<N: Network> Worker<N> {
         self.spans = recycle(spans);
     }
 
-    /// Turns the hidden states into logits, a tile at a time, and the logits into tokens and scores.
+    /// Turns the hidden states into logits, a tile at a time, and the logits into tokens and scores. Each head goes over its
+    /// rows once, so that few requests for log-probabilities among many others do not make it read twice.
     fn advance(&mut self) {
         let (dim, vocab) = (self.network.dim(), self.network.vocab());
         let tile = self.logits.len() / vocab;
-        for (rows, hidden) in self.rows.chunks(tile).zip(self.hidden.chunks(tile * dim)) {
-            let logits = &mut self.logits[..rows.len() * vocab];
-            self.network.head(hidden, logits);
-            for (&(index, position), logits) in rows.iter().zip(logits.chunks_exact(vocab)) {
-                let s = self.scheduler.sequence(index);
-                if s.finish.is_none() {
-                    let before = s.tokens.len();
-                    s.advance(position, logits, &self.tokenizer, &mut self.scratch);
-                    self.stats.generated_tokens += (s.tokens.len() - before) as u64;
+        for head in [OutputHead::Exact, OutputHead::Compact] {
+            let running = self.scheduler.running();
+            self.chosen.clear();
+            self.chosen.extend((0..self.rows.len()).filter(|&row| running[self.rows[row].0].head() == head));
+            for chosen in self.chosen.chunks(tile) {
+                self.input.clear();
+                self.input.extend(chosen.iter().flat_map(|&row| &self.hidden[row * dim..(row + 1) * dim]));
+                let logits = &mut self.logits[..chosen.len() * vocab];
+                self.network.head(head, &self.input, logits);
+                for (&row, logits) in chosen.iter().zip(logits.chunks_exact(vocab)) {
+                    let (index, position) = self.rows[row];
+                    let s = self.scheduler.sequence(index);
+                    if s.finish.is_none() {
+                        let before = s.tokens.len();
+                        s.advance(position, logits, &self.tokenizer, &mut self.scratch);
+                        self.stats.generated_tokens += (s.tokens.len() - before) as u64;
+                    }
                 }
             }
         }

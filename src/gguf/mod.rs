@@ -72,6 +72,8 @@ pub struct File(Arc<Inner>);
 struct Inner {
     name: String,
     bytes: Bytes,
+    /// The mapping, if it is one.
+    map: Option<Mapped>,
     directory: reader::Directory,
 }
 
@@ -108,8 +110,13 @@ impl File {
         if !file.metadata().map_err(io)?.is_file() {
             return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
         }
-        let bytes = Bytes::new(map(&file).map_err(io)?);
-        File::from_bytes(&path.display().to_string(), bytes)
+        File::from_map(&path.display().to_string(), map(&file).map_err(io)?)
+    }
+
+    /// Validates a mapped file. Errors call it `name`.
+    pub(crate) fn from_map(name: &str, map: memmap2::Mmap) -> Result<File, Error> {
+        let map = Mapped(Arc::new(map));
+        File::read(name, Bytes::new(map.clone()), Some(map))
     }
 
     /// Validates a file that is part of the program (the embedded demo base).
@@ -119,8 +126,12 @@ impl File {
 
     /// Validates a file that is in memory already. Errors call it `name`.
     pub fn from_bytes(name: &str, bytes: Bytes) -> Result<File, Error> {
+        File::read(name, bytes, None)
+    }
+
+    fn read(name: &str, bytes: Bytes, map: Option<Mapped>) -> Result<File, Error> {
         let directory = reader::read(name, &bytes)?;
-        Ok(File(Arc::new(Inner { name: name.to_owned(), bytes, directory })))
+        Ok(File(Arc::new(Inner { name: name.to_owned(), bytes, map, directory })))
     }
 
     /// The name errors use: the path, or what `from_static` was told.
@@ -262,6 +273,35 @@ impl File {
     /// May panic if the tensor is another file's.
     pub fn bytes(&self, tensor: &Tensor) -> Bytes {
         self.0.bytes.slice(tensor.range())
+    }
+}
+
+impl File {
+    /// Gives the memory of a tensor's pages back to the system: what is kept of it is kept elsewhere. Reading it again
+    /// reads the disk.
+    #[allow(unsafe_code)]
+    pub(crate) fn release(&self, tensor: &Tensor) {
+        let Some(Mapped(map)) = &self.0.map else { return };
+        // Whole pages inside the tensor; the neighbours may be in use.
+        let page = 1 << 16;
+        let (start, end) = (tensor.range.start.next_multiple_of(page), tensor.range.end / page * page);
+        if start < end {
+            // SAFETY: the mapping is of a file and only ever read, so dropped pages come back with the same bytes.
+            let advice = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+            if let Err(e) = advice {
+                log::debug!("{}: the pages of `{}` stay in memory: {e}", self.name(), tensor.name);
+            }
+        }
+    }
+}
+
+/// A mapping that [`Bytes`] and a [`File`] share.
+#[derive(Debug, Clone)]
+struct Mapped(Arc<memmap2::Mmap>);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -8,7 +8,7 @@ pub use knobs::{Knobs, random_seed};
 
 use crate::engine::{self, Engine, Request, Sampling};
 use crate::kernel::{self, Compute};
-use crate::model::{self, Model};
+use crate::model::{self, CompactHead, Model};
 use crate::quant::Format;
 use crate::text::{self, ChatTemplate, Message, Token, Tokenizer};
 use crate::{base, gguf};
@@ -24,6 +24,8 @@ pub struct Options {
     pub isa: Option<kernel::Isa>,
     /// Threads; all physical cores if `None`.
     pub threads: Option<usize>,
+    /// The compact output head.
+    pub head: CompactHead,
     /// The engine's sizes.
     pub engine: engine::Options,
 }
@@ -100,7 +102,7 @@ impl LoadedBase {
         let (isa, threads) = (compute.isa(), compute.threads());
         let tokenizer = Arc::new(Tokenizer::from_gguf(file).map_err(Error::Tokenizer)?);
         let template = ChatTemplate::of(&tokenizer).map_err(|e| first_line(&e.to_string()));
-        let model = Arc::new(Model::load(file)?);
+        let model = Arc::new(Model::load_with(file, options.head)?);
         let facts = Facts {
             arch: model.config.arch.clone(),
             name: model.config.name.clone(),

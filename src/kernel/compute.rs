@@ -1,7 +1,8 @@
 //! The machine that computes: the kernels of one instruction set and the thread pool.
 
 use super::activations::Activations;
-use super::float::{Axpy, Dot, F16, F32};
+use super::attention::{Accumulate, Number, Scores};
+use super::float::{Dot, F32};
 use super::isa::Kernels;
 use super::matrix::{Form, Matrix};
 use super::output::{Chunks, Output};
@@ -82,9 +83,8 @@ impl Compute {
             }
             Form::Blocks(weights) => {
                 let x = x.quantised(weights.form(), self.kernels, &self.pool);
-                self.split(w.rows().div_ceil(GROUP), work * GROUP, |groups| {
-                    let rows = groups.start * GROUP..w.rows().min(groups.end * GROUP);
-                    self.kernels.run(blocks::Product { weights, rows, x, y });
+                self.split(weights.groups(), work * GROUP, |groups| {
+                    self.kernels.run(blocks::Product { weights, groups, x, y });
                 });
             }
             Form::Floats(weights) => {
@@ -128,24 +128,32 @@ impl Compute {
     /// `Σ a[i]·b[i]` with 32 partial sums in a fixed order.
     ///
     /// # Panics
-    /// Here and in the next three: if the lengths differ.
+    /// If the lengths differ.
     pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
         self.kernels.run(Dot::<F32>::new(a, bytemuck::cast_slice(b)))
     }
 
-    /// `Σ a[i]·f32(b[i])`, b in IEEE half precision.
-    pub fn dot_f16(&self, a: &[f32], b: &[half::f16]) -> f32 {
-        self.kernels.run(Dot::<F16>::new(a, bytemuck::cast_slice(b)))
+    /// Scores of 32 cached positions: `out[h][p] = Σ_i q[h][i] · keys[i][p]`; `q` is `[heads][head_dim]`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn scores(&self, number: Number, keys: &[u8], q: &[f32], out: &mut [[f32; 32]]) {
+        self.kernels.run(Scores { number, keys, q, out });
     }
 
-    /// `y[i] += s·f32(x[i])`, x in IEEE half precision.
-    pub fn axpy_f16(&self, s: f32, x: &[half::f16], y: &mut [f32]) {
-        self.kernels.run(Axpy::<F16>::new(s, bytemuck::cast_slice(x), y));
-    }
-
-    /// `y[i] += s·x[i]`.
-    pub fn axpy(&self, s: f32, x: &[f32], y: &mut [f32]) {
-        self.kernels.run(Axpy::<F32>::new(s, bytemuck::cast_slice(x), y));
+    /// `out[h][i] += Σ_s p[h][s] · values[s][i]` over the positions `slots`; `values` is `[32][head_dim]`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn accumulate(
+        &self,
+        number: Number,
+        values: &[u8],
+        slots: std::ops::Range<usize>,
+        p: &[[f32; 32]],
+        out: &mut [f32],
+    ) {
+        self.kernels.run(Accumulate { number, values, slots, p, out });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::gguf::Bytes;
 use crate::quant::Format;
 use std::ops::Range;
 
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 /// A matrix of plain numbers, read as the file stores them (at any alignment).
 #[derive(Debug)]
@@ -56,16 +56,6 @@ impl Floats {
         let len = self.bytes.len() / self.rows;
         &self.bytes[r * len..][..len]
     }
-
-    pub(super) fn row(&self, r: usize, out: &mut [f32]) {
-        assert!(r < self.rows, "row {r} of {}", self.rows);
-        let scalar = super::scalar::Scalar;
-        match self.kind {
-            Kind::F32 => widen::<_, F32>(scalar, self.row_bytes(r), out),
-            Kind::F16 => widen::<_, F16>(scalar, self.row_bytes(r), out),
-            Kind::BF16 => widen::<_, BF16>(scalar, self.row_bytes(r), out),
-        }
-    }
 }
 
 /// How a number is stored.
@@ -81,6 +71,15 @@ impl Element for F32 {
     #[inline(always)]
     fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes {
         kernel.load_f32(&bytes.as_chunks().0[0])
+    }
+}
+
+pub(super) struct I8;
+impl Element for I8 {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    fn load<K: Kernel>(kernel: K, bytes: &[u8]) -> K::Lanes {
+        kernel.load_i8(&bytes.as_chunks().0[0])
     }
 }
 
@@ -104,7 +103,7 @@ impl Element for BF16 {
 
 /// The 32 numbers of `bytes` from number `at` on, missing ones as 0.
 #[inline(always)]
-fn load_at<K: Kernel, E: Element>(kernel: K, bytes: &[u8], at: usize) -> K::Lanes {
+pub(super) fn load_at<K: Kernel, E: Element>(kernel: K, bytes: &[u8], at: usize) -> K::Lanes {
     let bytes = &bytes[at * E::BYTES..];
     if bytes.len() >= LANES * E::BYTES {
         return E::load(kernel, bytes);
@@ -112,14 +111,6 @@ fn load_at<K: Kernel, E: Element>(kernel: K, bytes: &[u8], at: usize) -> K::Lane
     let mut padded = [0; LANES * 4];
     padded[..bytes.len()].copy_from_slice(bytes);
     E::load(kernel, &padded)
-}
-
-#[inline(always)]
-fn widen<K: Kernel, E: Element>(kernel: K, bytes: &[u8], out: &mut [f32]) {
-    for (i, out) in out.chunks_mut(LANES).enumerate() {
-        let numbers = kernel.store(load_at::<K, E>(kernel, bytes, i * LANES));
-        out.copy_from_slice(&numbers[..out.len()]);
-    }
 }
 
 /// `T` dot products with one stored vector. Behind the end products are 0 · 0, and adding 0 leaves a sum as it is (a sum that
@@ -228,34 +219,5 @@ impl<E: Element> Task for Dot<'_, E> {
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> f32 {
         dots::<K, E, 1>(kernel, [self.a], self.b)[0]
-    }
-}
-
-/// `y += s·x`, x stored as `E`.
-pub(super) struct Axpy<'a, E> {
-    s: f32,
-    x: &'a [u8],
-    y: &'a mut [f32],
-    element: std::marker::PhantomData<E>,
-}
-
-impl<'a, E: Element> Axpy<'a, E> {
-    pub(super) fn new(s: f32, x: &'a [u8], y: &'a mut [f32]) -> Self {
-        assert_eq!(y.len() * E::BYTES, x.len(), "vectors of one length");
-        Axpy { s, x, y, element: std::marker::PhantomData }
-    }
-}
-
-impl<E: Element> Task for Axpy<'_, E> {
-    type Output = ();
-    #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) {
-        let s = kernel.splat(self.s);
-        for (i, y) in self.y.chunks_mut(LANES).enumerate() {
-            let x = load_at::<K, E>(kernel, self.x, i * LANES);
-            let sum = load_at::<K, F32>(kernel, bytemuck::cast_slice(y), 0);
-            let sums = kernel.store(kernel.add_products(sum, s, x));
-            y.copy_from_slice(&sums[..y.len()]);
-        }
     }
 }

@@ -7,36 +7,53 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64::{dotprod::NeonDot, neon::Neon};
+use super::blocks::NIBBLES;
 use super::scalar::Scalar;
 use super::ternary::GROUP;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{avx2::Avx2, avx512::Avx512Vnni};
 use super::{Error, Isa};
 
-/// 256 unpacked weights.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub(super) struct Codes(pub(super) [i8; 256]);
+/// How a panel of superblocks stores its codes and scales: 256 columns of 16 rows (see [`super::blocks`]).
+pub(super) trait Panel: Copy + Send + Sync + 'static {
+    /// Bits of a code above its low four: 0, 1 or 2.
+    const HIGH: usize;
+    /// Whether each 16 columns of a row have a scale (int8), and not each 32 (0..=63).
+    const FINE: bool;
+    /// How much too large codes are; if `None`, each 32 columns have an offset of their own (0..=63).
+    const BIAS: Option<i32>;
 
-/// 256 columns of 16 rows with integer scales, interleaved for products with many tokens: a 32-bit lane belongs to a row, as
-/// in a packed ternary group (see [`super::ternary`]).
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-pub(super) struct Panel {
-    /// `codes[k / 4][4r + k % 4]`, 0..=63.
-    pub(super) codes: [[i8; 64]; 64],
-    /// Scales of 16 columns each, twice per row: `scales[k / 16][2r]` and `[2r + 1]`, at most 128 in magnitude.
-    pub(super) scales: [[i16; 32]; 16],
-    /// Offsets of 16 columns each, in pairs: `offsets[k / 32][2r + k / 16 % 2]`, at most 4096 in magnitude.
-    pub(super) offsets: [[i16; 32]; 8],
+    /// Where the upper bits of codes begin.
+    const HIGH_AT: usize = NIBBLES;
+    /// Where the scales begin: `[columns / 16 or 32][row]`.
+    const SCALES_AT: usize = Self::HIGH_AT + 512 * Self::HIGH;
+    /// Where the offsets begin: `[columns / 64][row][2]`.
+    const MINS_AT: usize = Self::SCALES_AT + if Self::FINE { 256 } else { 128 };
+    /// Where the f16 scales of the 16 rows begin, and after them those of their offsets.
+    const D_AT: usize = Self::MINS_AT + if Self::BIAS.is_none() { 128 } else { 0 };
+    /// Bytes of a panel.
+    const SIZE: usize = Self::D_AT + 64;
+}
+
+/// How a panel of small blocks stores its codes: 64 columns of 16 rows, then 32 f16 scales, `[columns / 32][row]`.
+pub(super) trait SmallPanel: Copy + Send + Sync + 'static {
+    /// Whether codes are bytes, and not nibbles.
+    const BYTES: bool;
+    /// How much too large codes are.
+    const BIAS: i32;
+
+    /// Bytes of the codes of 32 columns.
+    const CODES: usize = if Self::BYTES { 512 } else { 256 };
+    /// Bytes of a panel.
+    const SIZE: usize = 2 * Self::CODES + 64;
 }
 
 /// What a [`Panel`] gives with one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PanelSums {
-    /// `Σ_k scale · code · q` of each row.
+    /// `Σ_k scale · (code − bias) · q` of each row.
     pub(super) scaled: [i32; GROUP],
-    /// `Σ_j offset · sum` of each row.
+    /// `Σ_j offset · sum` of each row, where there are offsets.
     pub(super) offset: [i32; GROUP],
 }
 
@@ -52,14 +69,17 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// Each of `q` is at least as long as the group's rows.
     fn ternary<const T: usize>(self, group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T];
 
-    /// `Σ_j scale[j] · Σ_i code[16j+i] · q[16j+i]`: codes 0..=63, |scale| ≤ 128, |q| ≤ 127.
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32;
+    /// 16 rows × 256 columns with `T` tokens. `sums[t][j]` is the sum of 16 values of `q[t]`, |q| ≤ 127.
+    fn panel<P: Panel, const T: usize>(self, panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T])
+    -> [PanelSums; T];
 
-    /// The same for 16 rows and `T` tokens, and the sums of offsets. `sums[t][j]` is the sum of 16 values of `q[t]`.
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T];
-
-    /// `sums[j] = Σ_i code[32j+i] · q[32j+i]`: any code, |q| ≤ 127.
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8];
+    /// `Σ_k (code − bias) · q` of 16 rows over 32 columns. `sums[t]` is the sum of `q[t]`, |q| ≤ 127.
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        sums: [i32; T],
+    ) -> [[i32; GROUP]; T];
 
     /// 32 numbers of `bytes` (little-endian) as f32, exactly.
     fn load_f32(self, bytes: &[u8; 128]) -> Self::Lanes;
@@ -67,6 +87,8 @@ pub(super) trait Kernel: Copy + Send + Sync {
     fn load_f16(self, bytes: &[u8; 64]) -> Self::Lanes;
     /// 32 numbers in bfloat16 as f32, exactly.
     fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes;
+    /// 32 int8 as f32.
+    fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes;
     /// 32 times `x`.
     fn splat(self, x: f32) -> Self::Lanes;
     /// `sum[i] + a[i]·b[i]`, product and sum rounded separately.

@@ -5,7 +5,7 @@ use super::float::Floats;
 use super::ternary::Ternary;
 use super::{Error, shape};
 use crate::gguf::Bytes;
-use crate::quant::Format;
+use crate::quant::{self, Format};
 use half::f16;
 
 /// A weight matrix `[rows, cols]` in a form that the kernels read.
@@ -39,27 +39,31 @@ impl Matrix {
     /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, `I2_S` or
     /// `TQ2_0` data holds the code 3, or the scale of a block is infinite or NaN.
     pub fn from_format(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Matrix, Error> {
-        let len = format.block_len();
-        if !cols.is_multiple_of(len) {
-            return Err(shape(format!("{format:?} rows of {cols} values: not a multiple of {len}")));
-        }
-        let expected = rows.checked_mul(cols).and_then(|values| format.tensor_bytes(values));
-        if expected != Some(bytes.len()) {
-            let len = bytes.len();
-            return Err(shape(format!(
-                "{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected"
-            )));
-        }
-        check_scales(format, cols / len, &bytes)?;
+        Table::check(format, rows, cols, &bytes)?;
         if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
             return Ok(Matrix(Form::Ternary(ternary)));
         }
         if let Some(floats) = Floats::new(format, rows, cols, bytes.clone()) {
             return Ok(Matrix(Form::Floats(floats)));
         }
-        match Blocks::new(format, rows, cols, bytes) {
+        match Blocks::new(format, rows, cols, &bytes) {
             Some(blocks) => Ok(Matrix(Form::Blocks(blocks))),
             None => Err(shape(format!("no kernels for {format:?}"))),
+        }
+    }
+
+    /// A matrix from a table whose values are rounded to another block format (as [`quant::quantize`] does it).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `format` is not a block format, rows are not a whole number of its blocks, or a value is infinite or NaN.
+    pub fn rounded(format: Format, table: &Table) -> Result<Matrix, Error> {
+        let (rows, cols) = (table.rows(), table.cols());
+        if !cols.is_multiple_of(format.block_len()) {
+            return Err(shape(format!("rows of {cols} values cannot be rounded to {format:?}")));
+        }
+        match Blocks::rounded(format, table)? {
+            Some(blocks) => Ok(Matrix(Form::Blocks(blocks))),
+            None => Err(shape(format!("{rows} × {cols} values cannot be rounded to {format:?}"))),
         }
     }
 
@@ -83,17 +87,69 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         of!(self, m => m.bytes())
     }
+    /// Whether products read the bytes it was made from, and not a copy in another layout.
+    pub fn reads_the_file(&self) -> bool {
+        matches!(self.0, Form::Floats(_))
+    }
     /// Whether the exact ternary path is taken.
     pub fn is_ternary(&self) -> bool {
         matches!(self.0, Form::Ternary(_))
     }
-    /// One row as f32 (an embedding look-up).
+}
+
+/// A matrix whose rows are looked up and not multiplied: an embedding. It keeps the file's bytes, of which a look-up touches
+/// one row.
+#[derive(Debug)]
+pub struct Table {
+    format: Format,
+    rows: usize,
+    cols: usize,
+    bytes: Bytes,
+}
+
+impl Table {
+    /// A table from a file's bytes (row-major blocks, as GGUF stores them), which are kept, not copied.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, or the scale of a block is
+    /// infinite or NaN.
+    pub fn new(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Table, Error> {
+        Self::check(format, rows, cols, &bytes)?;
+        Ok(Table { format, rows, cols, bytes })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    /// Row length.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// One row as f32.
     ///
     /// # Panics
     /// If there is no such row, or `out` is not `cols` long.
     pub fn row(&self, row: usize, out: &mut [f32]) {
-        assert_eq!(out.len(), self.cols(), "room for a row of {}", self.cols());
-        of!(self, m => m.row(row, out));
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        assert_eq!(out.len(), self.cols, "room for a row of {}", self.cols);
+        quant::dequantize_rows(self.format, &self.bytes, self.cols, row, out);
+    }
+
+    fn check(format: Format, rows: usize, cols: usize, bytes: &[u8]) -> Result<(), Error> {
+        let len = format.block_len();
+        if !cols.is_multiple_of(len) {
+            return Err(shape(format!("{format:?} rows of {cols} values: not a multiple of {len}")));
+        }
+        let expected = rows.checked_mul(cols).and_then(|values| format.tensor_bytes(values));
+        if expected != Some(bytes.len()) {
+            let len = bytes.len();
+            return Err(shape(format!(
+                "{len} bytes for a {format:?} matrix of {rows} × {cols}, {expected:?} expected"
+            )));
+        }
+        check_scales(format, cols / len, bytes)
     }
 }
 

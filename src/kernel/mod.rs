@@ -6,9 +6,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `compute` | [`Compute`]: splits a product over the threads |
-//! | `matrix` | [`Matrix`]: which form a tensor's bytes take |
+//! | `matrix` | [`Matrix`]: which form a tensor's bytes take; [`Table`]: rows to look up |
 //! | `activations` | [`Activations`]: rows of floats and their int8 forms |
 //! | `ternary`, `blocks`, `float` | the three kinds of products, each with its arithmetic and layout |
+//! | `attention` | scores and sums over a block of cached positions |
 //! | `isa` | what an instruction set must bring, and how the products are compiled for each |
 //! | `scalar`, `x86_64`, `aarch64` | the instruction sets |
 //! | `pool` | threads |
@@ -18,6 +19,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod attention;
 mod blocks;
 mod compute;
 mod float;
@@ -35,8 +37,9 @@ mod tests;
 mod x86_64;
 
 pub use activations::Activations;
+pub use attention::Number;
 pub use compute::Compute;
-pub use matrix::Matrix;
+pub use matrix::{Matrix, Table};
 
 /// What the kernels refuse.
 #[derive(Debug, thiserror::Error)]

@@ -41,18 +41,6 @@ impl<'a> Output<'a> {
         // SAFETY: inside `y` by the assertion and the length check in `new`; nobody else touches these rows, by the promise made to `new`.
         unsafe { self.y.add(t * self.rows + first).copy_from_nonoverlapping(values.as_ptr(), values.len()) }
     }
-
-    /// Adds to rows `first..` of token `t`.
-    #[inline(always)]
-    pub(super) fn add(&self, t: usize, first: usize, values: &[f32]) {
-        assert!(t < self.tokens && first + values.len() <= self.rows);
-        // SAFETY: inside `y` by the assertion and the length check in `new`; the floats are initialised, as `y` was a slice; nobody
-        // else touches these rows, by the promise made to `new`.
-        let y = unsafe { std::slice::from_raw_parts_mut(self.y.add(t * self.rows + first), values.len()) };
-        for (y, value) in y.iter_mut().zip(values) {
-            *y += value;
-        }
-    }
 }
 
 /// A slice cut into chunks of one size, of which each is given away once.

@@ -1,6 +1,6 @@
 //! The plain twin of every kernel: the oracle of the tests, and what runs on a CPU without the others.
 
-use super::isa::{Codes, Kernel, Panel, PanelSums, Task};
+use super::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use super::ternary::{GROUP, STEP, STEP_BYTES};
 
 /// Needs nothing.
@@ -32,24 +32,28 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-        let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
-        groups.zip(scales).map(|((codes, q), &scale)| i32::from(scale) * dot(codes, q)).sum()
-    }
-
-    #[inline(always)]
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    fn panel<P: Panel, const T: usize>(
+        self,
+        panel: &[u8],
+        q: [&[i8; 256]; T],
+        sums: [&[i16; 16]; T],
+    ) -> [PanelSums; T] {
         let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
-        for (t, out) in out.iter_mut().enumerate() {
-            for (step, (codes, q)) in panel.codes.iter().zip(q[t].as_chunks::<4>().0).enumerate() {
-                let scales = &panel.scales[step / 4];
-                for (r, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
-                    out.scaled[r] += i32::from(scales[2 * r]) * dot(codes, q);
+        let width = if P::FINE { 16 } else { 32 };
+        for r in 0..GROUP {
+            for k in 0..256 {
+                let code = i32::from(panel_code::<P>(panel, r, k)) - P::BIAS.unwrap_or(0);
+                let scale = i32::from(panel[P::SCALES_AT + k / width * GROUP + r] as i8);
+                for (out, q) in out.iter_mut().zip(q) {
+                    out.scaled[r] += scale * code * i32::from(q[k]);
                 }
             }
-            for (offsets, sums) in panel.offsets.iter().zip(sums[t].as_chunks::<2>().0) {
-                for (r, pair) in offsets.as_chunks::<2>().0.iter().enumerate() {
-                    out.offset[r] += i32::from(pair[0]) * i32::from(sums[0]) + i32::from(pair[1]) * i32::from(sums[1]);
+            if P::BIAS.is_none() {
+                for j in 0..8 {
+                    let min = i32::from(panel[P::MINS_AT + j / 2 * 2 * GROUP + 2 * r + j % 2]);
+                    for (out, sums) in out.iter_mut().zip(sums) {
+                        out.offset[r] += min * (i32::from(sums[2 * j]) + i32::from(sums[2 * j + 1]));
+                    }
                 }
             }
         }
@@ -57,8 +61,22 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-        std::array::from_fn(|j| dot(&codes.0[32 * j..][..32], &q[32 * j..][..32]))
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        _: [i32; T],
+    ) -> [[i32; GROUP]; T] {
+        let mut out = [[0; GROUP]; T];
+        for r in 0..GROUP {
+            for k in 0..32 {
+                let code = if P::BYTES { codes[k / 4 * 64 + 4 * r + k % 4] } else { nibble(codes, r, k) };
+                for (out, q) in out.iter_mut().zip(q) {
+                    out[r] += (i32::from(code) - P::BIAS) * i32::from(q[k]);
+                }
+            }
+        }
+        out
     }
 
     #[inline(always)]
@@ -77,6 +95,11 @@ impl Kernel for Scalar {
     fn load_bf16(self, bytes: &[u8; 64]) -> [f32; 32] {
         let numbers = bytes.as_chunks::<2>().0;
         std::array::from_fn(|i| f32::from_bits(u32::from(u16::from_le_bytes(numbers[i])) << 16))
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 32]) -> [f32; 32] {
+        bytes.map(|byte| f32::from(byte as i8))
     }
 
     #[inline(always)]
@@ -100,7 +123,22 @@ impl Kernel for Scalar {
     }
 }
 
+/// The nibble of row `r` and column `k`.
 #[inline(always)]
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+fn nibble(codes: &[u8], r: usize, k: usize) -> u8 {
+    codes[k / 8 * 64 + 4 * r + k % 4] >> (k / 4 % 2 * 4) & 15
+}
+
+/// The code of row `r` and column `k`.
+#[inline(always)]
+fn panel_code<P: Panel>(panel: &[u8], r: usize, k: usize) -> u8 {
+    let (place, fields) = (4 * r + k % 4, 8 / P::HIGH.max(1));
+    let high = match P::HIGH {
+        0 => 0,
+        bits => {
+            let byte = panel[P::HIGH_AT + k / (4 * fields) * 64 + place];
+            byte >> (k / 4 % fields * bits) & ((1 << bits) - 1)
+        }
+    };
+    nibble(panel, r, k) | high << 4
 }

@@ -1,9 +1,10 @@
 //! Short known answers, checked at every start (about a millisecond): a wrong build or CPU says so instead of talking nonsense.
 
 use super::activations::Activations;
-use super::blocks::Blocks;
+use super::attention::Number;
+use super::blocks::{Blocks, Small2, Small4, Small8, Super4, Super5, Super6, SuperTernary};
 use super::compute::Compute;
-use super::isa::{Codes, Kernel, Panel, Task};
+use super::isa::{Kernel, Panel, SmallPanel, Task};
 use super::matrix::{Form, Matrix};
 use super::ternary::{GROUP, STEP, STEP_BYTES};
 use crate::gguf::Bytes;
@@ -46,12 +47,17 @@ impl Task for Operations {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> Self::Output {
-        // Extremes: all codes 2 against −128; 63 · 128 against 127; 127 · 127.
+        // Extremes: all codes 2 against −128.
         let q = [-128; 4 * STEP];
         let ternary = kernel.ternary([0b10_10_10_10; 4 * STEP_BYTES].as_slice(), [q.as_slice()]);
         equal("ternary", ternary, [[2 * -128 * 4 * STEP as i32; GROUP]])?;
-        equal("scaled", kernel.dot_scaled(&Codes([63; 256]), &[-128; 16], &[127; 256]), 63 * 127 * 256 * -128)?;
-        equal("of 32", kernel.dots_of_32(&Codes([-128; 256]), &[127; 256]), [-128 * 127 * 32; 8])?;
+        // Six-bit codes 63 and scales −128 with activations −127; bytes 0, which stand for −128, with 127.
+        let mut panel = [0xff; Super6::SIZE];
+        panel[Super6::SCALES_AT..Super6::MINS_AT].fill(0x80);
+        let sums = kernel.panel::<Super6, 1>(&panel, [&[-127; 256]], [&[-127 * 16; 16]]);
+        equal("panel", sums[0].scaled, [-128 * (63 - 32) * -127 * 256; GROUP])?;
+        let sums = kernel.small_panel::<Small8, 1>(&[0; Small8::CODES], [&[127; 32]], [127 * 32]);
+        equal("small panel", sums, [[-128 * 127 * 32; GROUP]])?;
         equal("half", kernel.half(0x3555).to_bits(), 0x3eaa_a000)?;
 
         let mut noise = Noise(1);
@@ -65,27 +71,23 @@ impl Task for Operations {
         same_ternary::<K, 8>(kernel, &group, &tokens)?;
 
         let q: [[i8; 256]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| noise.activation()));
-        let codes = Codes(std::array::from_fn(|_| (noise.byte() % 64).cast_signed()));
-        let scales = std::array::from_fn(|_| i16::from(noise.signed()));
-        equal("scaled", kernel.dot_scaled(&codes, &scales, &q[0]), scalar.dot_scaled(&codes, &scales, &q[0]))?;
-        equal("of 32", kernel.dots_of_32(&codes, &q[0]), scalar.dots_of_32(&codes, &q[0]))?;
-        let panel = Panel {
-            codes: std::array::from_fn(|_| std::array::from_fn(|_| (noise.byte() % 64).cast_signed())),
-            scales: std::array::from_fn(|_| {
-                let scales: [i16; GROUP] = std::array::from_fn(|_| i16::from(noise.signed()));
-                std::array::from_fn(|i| scales[i / 2])
-            }),
-            offsets: std::array::from_fn(|_| std::array::from_fn(|_| 32 * i16::from(noise.signed()))),
-        };
-        let sums: [[i16; 16]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| 8 * i16::from(noise.signed())));
-        same_panel::<K, 1>(kernel, &panel, &q, &sums)?;
-        same_panel::<K, 2>(kernel, &panel, &q, &sums)?;
-        same_panel::<K, 4>(kernel, &panel, &q, &sums)?;
-        same_panel::<K, 8>(kernel, &panel, &q, &sums)?;
+        let sums = q.map(|q| {
+            let groups = q.as_chunks::<16>().0;
+            std::array::from_fn(|j| groups[j].iter().map(|&q| i16::from(q)).sum())
+        });
+        every_panel::<K, Super4>(kernel, &mut noise, &q, &sums)?;
+        every_panel::<K, Super5>(kernel, &mut noise, &q, &sums)?;
+        every_panel::<K, Super6>(kernel, &mut noise, &q, &sums)?;
+        every_panel::<K, SuperTernary>(kernel, &mut noise, &q, &sums)?;
+        every_small_panel::<K, Small8>(kernel, &mut noise, &q)?;
+        every_small_panel::<K, Small4>(kernel, &mut noise, &q)?;
+        every_small_panel::<K, Small2>(kernel, &mut noise, &q)?;
 
         // Exponents of ordinary size, so that no comparison meets a NaN.
         let halves = std::array::from_fn(|i| if i % 2 == 0 { noise.byte() } else { 0x30 | noise.byte() & 0x8f });
         equal("halves", kernel.store(kernel.load_f16(&halves)), scalar.load_f16(&halves))?;
+        let bytes = std::array::from_fn(|_| noise.byte());
+        equal("bytes", kernel.store(kernel.load_i8(&bytes)), scalar.load_i8(&bytes))?;
         equal("bfloats", kernel.store(kernel.load_bf16(&halves)), scalar.load_bf16(&halves))
     }
 }
@@ -101,16 +103,59 @@ fn same_ternary<K: Kernel, const T: usize>(
     equal(format_args!("ternary, {T} tokens"), kernel.ternary::<T>(group, q), scalar.ternary::<T>(group, q))
 }
 
+/// Panels of one layout in tiles of every width.
 #[inline(always)]
-fn same_panel<K: Kernel, const T: usize>(
+fn every_panel<K: Kernel, P: Panel>(
     kernel: K,
-    panel: &Panel,
+    noise: &mut Noise,
+    q: &[[i8; 256]; 8],
+    sums: &[[i16; 16]; 8],
+) -> Result<(), String> {
+    let mut panel: Vec<u8> = (0..P::SIZE).map(|_| noise.byte()).collect();
+    if !P::FINE {
+        // Six bits, as the file formats have.
+        panel[P::SCALES_AT..P::D_AT].iter_mut().for_each(|byte| *byte &= 63);
+    }
+    same_panel::<K, P, 1>(kernel, &panel, q, sums)?;
+    same_panel::<K, P, 2>(kernel, &panel, q, sums)?;
+    same_panel::<K, P, 4>(kernel, &panel, q, sums)?;
+    same_panel::<K, P, 8>(kernel, &panel, q, sums)
+}
+
+#[inline(always)]
+fn same_panel<K: Kernel, P: Panel, const T: usize>(
+    kernel: K,
+    panel: &[u8],
     q: &[[i8; 256]; 8],
     sums: &[[i16; 16]; 8],
 ) -> Result<(), String> {
     let (q, sums) = (std::array::from_fn(|t| &q[t]), std::array::from_fn(|t| &sums[t]));
     let scalar = super::scalar::Scalar;
-    equal(format_args!("panel, {T} tokens"), kernel.panel::<T>(panel, q, sums), scalar.panel::<T>(panel, q, sums))
+    let what = format_args!("panel of {} bytes, {T} tokens", P::SIZE);
+    equal(what, kernel.panel::<P, T>(panel, q, sums), scalar.panel::<P, T>(panel, q, sums))
+}
+
+/// The same for small blocks.
+#[inline(always)]
+fn every_small_panel<K: Kernel, P: SmallPanel>(kernel: K, noise: &mut Noise, q: &[[i8; 256]; 8]) -> Result<(), String> {
+    let codes: Vec<u8> = (0..P::CODES).map(|_| noise.byte()).collect();
+    same_small_panel::<K, P, 1>(kernel, &codes, q)?;
+    same_small_panel::<K, P, 2>(kernel, &codes, q)?;
+    same_small_panel::<K, P, 4>(kernel, &codes, q)?;
+    same_small_panel::<K, P, 8>(kernel, &codes, q)
+}
+
+#[inline(always)]
+fn same_small_panel<K: Kernel, P: SmallPanel, const T: usize>(
+    kernel: K,
+    codes: &[u8],
+    q: &[[i8; 256]; 8],
+) -> Result<(), String> {
+    let q: [&[i8; 32]; T] = std::array::from_fn(|t| &q[t].as_chunks().0[1]);
+    let sums = q.map(|q| q.iter().map(|&q| i32::from(q)).sum());
+    let scalar = super::scalar::Scalar;
+    let what = format_args!("small panel of {} bytes, {T} tokens", P::SIZE);
+    equal(what, kernel.small_panel::<P, T>(codes, q, sums), scalar.small_panel::<P, T>(codes, q, sums))
 }
 
 /// One product per block format. All numbers are such that no sum is rounded, so the answer is what the format's
@@ -141,7 +186,7 @@ fn block_products(compute: &Compute) -> Result<(), String> {
         }
         let mut weights = vec![0.0; ROWS * COLS];
         quant::dequantize(format, &bytes, &mut weights);
-        let Some(blocks) = Blocks::new(format, ROWS, COLS, Bytes::new(bytes)) else {
+        let Some(blocks) = Blocks::new(format, ROWS, COLS, &bytes) else {
             return Err(format!("{format:?} has no kernels"));
         };
         let w = Matrix(Form::Blocks(blocks));
@@ -194,19 +239,36 @@ fn product(compute: &Compute, what: &str, w: &Matrix, weights: &[f32], x: &[f32]
     Ok(())
 }
 
-/// The vector helpers, with a whole part of 32 and a rest.
+/// The vector helpers, with a whole part of 32 and a rest; all sums are exact.
 fn vectors(compute: &Compute) -> Result<(), String> {
+    const D: usize = 45;
     let mut noise = Noise(4);
-    let mut numbers = || -> [f32; 45] { std::array::from_fn(|_| f32::from(noise.signed())) };
-    let (a, b) = (numbers(), numbers());
-    let halves = b.map(f16::from_f32);
-    let dot: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
-    equal("dot", [compute.dot(&a, &b), compute.dot_f16(&a, &halves)], [dot; 2])?;
-    let (mut y, mut y_f16) = (a, a);
-    compute.axpy(0.5, &b, &mut y);
-    compute.axpy_f16(0.5, &halves, &mut y_f16);
-    let expected: [f32; 45] = std::array::from_fn(|i| a[i] + 0.5 * b[i]);
-    equal("axpy", [y, y_f16], [expected; 2])
+    let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| f32::from(noise.signed())).collect() };
+    let (a, b) = (numbers(D), numbers(D));
+    equal("dot", compute.dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum())?;
+
+    // Five heads: a tile of four and one more.
+    let (stored, q, p) = (numbers(32 * D), numbers(5 * D), numbers(5 * 32));
+    let p = p.as_chunks::<32>().0;
+    let f16 = |x: &f32| f16::from_f32(*x).to_le_bytes();
+    for (number, bytes) in [
+        (Number::F32, stored.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()),
+        (Number::F16, stored.iter().flat_map(f16).collect()),
+        (Number::I8, stored.iter().map(|&x| (x as i8).cast_unsigned()).collect()),
+    ] {
+        let (mut scores, mut out) = (vec![[0.0; 32]; 5], vec![0.5; 5 * D]);
+        compute.scores(number, &bytes, &q, &mut scores);
+        compute.accumulate(number, &bytes, 3..31, p, &mut out);
+        for h in 0..5 {
+            let q = &q[h * D..][..D];
+            let expected = std::array::from_fn(|s| (0..D).map(|i| q[i] * stored[32 * i + s]).sum::<f32>());
+            equal(format_args!("scores of {number:?}"), scores[h], expected)?;
+            let expected: Vec<f32> =
+                (0..D).map(|i| 0.5 + (3..31).map(|s| p[h][s] * stored[s * D + i]).sum::<f32>()).collect();
+            equal(format_args!("sums of {number:?}"), &out[h * D..][..D], &expected[..])?;
+        }
+    }
+    Ok(())
 }
 
 #[inline(always)]
@@ -225,6 +287,7 @@ mod tests {
     enum Broken {
         Ternary(usize),
         Panel(usize),
+        SmallPanel(usize),
         Nothing,
     }
 
@@ -239,16 +302,25 @@ mod tests {
             sums[T - 1][GROUP - 1] += i32::from(matches!(self, Broken::Ternary(tokens) if tokens == T));
             sums
         }
-        fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
-            let mut out = Scalar.panel(panel, q, sums);
+        fn panel<P: Panel, const T: usize>(
+            self,
+            panel: &[u8],
+            q: [&[i8; 256]; T],
+            sums: [&[i16; 16]; T],
+        ) -> [PanelSums; T] {
+            let mut out = Scalar.panel::<P, T>(panel, q, sums);
             out[T - 1].offset[GROUP - 1] += i32::from(matches!(self, Broken::Panel(tokens) if tokens == T));
             out
         }
-        fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-            Scalar.dot_scaled(codes, scales, q)
-        }
-        fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-            Scalar.dots_of_32(codes, q)
+        fn small_panel<P: SmallPanel, const T: usize>(
+            self,
+            codes: &[u8],
+            q: [&[i8; 32]; T],
+            sums: [i32; T],
+        ) -> [[i32; GROUP]; T] {
+            let mut out = Scalar.small_panel::<P, T>(codes, q, sums);
+            out[T - 1][0] += i32::from(matches!(self, Broken::SmallPanel(tokens) if tokens == T));
+            out
         }
         fn load_f32(self, bytes: &[u8; 128]) -> [f32; 32] {
             Scalar.load_f32(bytes)
@@ -258,6 +330,9 @@ mod tests {
         }
         fn load_bf16(self, bytes: &[u8; 64]) -> [f32; 32] {
             Scalar.load_bf16(bytes)
+        }
+        fn load_i8(self, bytes: &[u8; 32]) -> [f32; 32] {
+            Scalar.load_i8(bytes)
         }
         fn splat(self, x: f32) -> [f32; 32] {
             Scalar.splat(x)
@@ -277,7 +352,7 @@ mod tests {
     fn a_kernel_that_is_wrong_for_one_number_of_tokens_is_found() {
         assert_eq!(Broken::Nothing.run(Operations), Ok(()));
         for tokens in [1, 2, 4, 8] {
-            for broken in [Broken::Ternary(tokens), Broken::Panel(tokens)] {
+            for broken in [Broken::Ternary(tokens), Broken::Panel(tokens), Broken::SmallPanel(tokens)] {
                 let what = broken.run(Operations).unwrap_err();
                 assert!(what.contains(&format!("{tokens} tokens")) || tokens == 1, "{what}");
             }

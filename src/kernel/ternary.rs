@@ -136,17 +136,6 @@ impl Ternary {
         let len = self.cols.div_ceil(STEP) * STEP_BYTES;
         &self.packed[g * len..][..len]
     }
-
-    pub(super) fn row(&self, r: usize, out: &mut [f32]) {
-        assert!(r < self.rows, "row {r} of {}", self.rows);
-        let steps = self.group(r / GROUP).as_chunks::<STEP_BYTES>().0;
-        for (out, bytes) in out.chunks_mut(STEP).zip(steps) {
-            for (i, out) in out.iter_mut().enumerate() {
-                let code = bytes[r % GROUP * 4 + i % 4] >> (i / 4 * 2) & 3;
-                *out = (f32::from(code) - 1.0) * self.scale;
-            }
-        }
-    }
 }
 
 /// Unpacks the codes of a block.

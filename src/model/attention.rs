@@ -1,6 +1,5 @@
 //! Attention of one token's query heads over the cached keys and values of one key/value head.
 
-use super::cache::Rows;
 use super::{KvCache, math};
 use crate::kernel::Compute;
 use std::ops::Range;
@@ -32,8 +31,12 @@ pub(super) fn attend(compute: &Compute, head: Head, positions: Range<usize>, sca
 
 fn attend_few(compute: &Compute, head: Head, positions: Range<usize>, scale: f32, q: &[f32], out: &mut [f32]) {
     const BLOCK: usize = KvCache::BLOCK;
+    let number = head.kv.format().number();
+    let heads = q.len() / head.head_dim;
     let mut max = [f32::NEG_INFINITY; HEADS];
     let mut sum = [0.0f32; HEADS];
+    let mut scores = [[0.0f32; BLOCK]; HEADS];
+    let scores = &mut scores[..heads];
     out.fill(0.0);
     let mut start = positions.start;
     while start < positions.end {
@@ -41,20 +44,21 @@ fn attend_few(compute: &Compute, head: Head, positions: Range<usize>, scale: f32
         let slots = first..BLOCK.min(first + positions.end - start);
         let keys = head.kv.keys(head.layer, head.blocks[block], head.head);
         let values = head.kv.values(head.layer, head.blocks[block], head.head);
-        let heads = q.chunks(head.head_dim).zip(out.chunks_mut(head.head_dim));
-        for ((q, out), (max, sum)) in heads.zip(max.iter_mut().zip(&mut sum)) {
-            let mut p = [0.0f32; BLOCK];
-            let p = &mut p[..slots.len()];
-            scores(compute, q, keys, slots.clone(), p);
-            p.iter_mut().for_each(|p| *p *= scale);
-            let top = p.iter().fold(*max, |a, &b| a.max(b));
+        compute.scores(number, keys.bytes, q, scores);
+        let all = scores.iter_mut().zip(out.chunks_mut(head.head_dim)).zip(max.iter_mut().zip(&mut sum));
+        for ((p, out), (max, sum)) in all {
+            scale_by(p, keys.scales);
+            let p_slots = &mut p[slots.clone()];
+            p_slots.iter_mut().for_each(|p| *p *= scale);
+            let top = p_slots.iter().fold(*max, |a, &b| a.max(b));
             let shrink = math::exp(*max - top);
-            math::exp_all(p, top);
+            math::exp_all(p_slots, top);
             *max = top;
-            *sum = *sum * shrink + p.iter().sum::<f32>();
+            *sum = *sum * shrink + p_slots.iter().sum::<f32>();
             out.iter_mut().for_each(|o| *o *= shrink);
-            accumulate(compute, p, values, slots.clone(), out);
+            scale_by(p, values.scales);
         }
+        compute.accumulate(number, values.bytes, slots.clone(), scores, out);
         start += slots.len();
     }
     for (out, sum) in out.chunks_mut(head.head_dim).zip(sum) {
@@ -62,24 +66,7 @@ fn attend_few(compute: &Compute, head: Head, positions: Range<usize>, scale: f32
     }
 }
 
-fn scores(compute: &Compute, q: &[f32], keys: Rows, slots: Range<usize>, scores: &mut [f32]) {
-    let d = q.len();
-    for (slot, score) in slots.zip(scores) {
-        let row = slot * d..(slot + 1) * d;
-        *score = match keys {
-            Rows::F16(keys) => compute.dot_f16(q, &keys[row]),
-            Rows::F32(keys) => compute.dot(q, &keys[row]),
-        };
-    }
-}
-
-fn accumulate(compute: &Compute, p: &[f32], values: Rows, slots: Range<usize>, out: &mut [f32]) {
-    let d = out.len();
-    for (slot, &p) in slots.zip(p) {
-        let row = slot * d..(slot + 1) * d;
-        match values {
-            Rows::F16(values) => compute.axpy_f16(p, &values[row], out),
-            Rows::F32(values) => compute.axpy(p, &values[row], out),
-        }
-    }
+/// Multiplies by the scale of each position, where there are scales.
+fn scale_by(p: &mut [f32], scales: &[f32]) {
+    p.iter_mut().zip(scales).for_each(|(p, scale)| *p *= scale);
 }

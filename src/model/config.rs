@@ -47,6 +47,17 @@ pub struct Config {
     /// Whether every linear layer quantises its input to int8 and its weights to {−1, 0, 1} by the
     /// network's own definition (BitNet b1.58, arXiv 2402.17764), whatever the file's format.
     pub bit_linear: bool,
+    /// Whether the inputs of `attn_output` and `ffn_down` are normalised (BitNet b1.58 2B4T).
+    pub sub_norms: bool,
+}
+
+/// Architecture of the twin that a ternary base is compared with: the blocks of `bitnet-b1.58`, sub-norms and squared ReLU
+/// included, with plain linear layers. The name is this project's own; models/demo makes such files.
+pub const FULL_PRECISION_TWIN: &str = "bitnet-fp";
+
+/// Whether the linear layers of an architecture are ternary whatever a file's format says (BitNet b1.58, arXiv 2402.17764).
+pub fn is_ternary_by_definition(arch: &str) -> bool {
+    matches!(arch, "bitnet-b1.58" | "bitnet-25")
 }
 
 /// Nonlinearity of the feed-forward gate.
@@ -150,18 +161,20 @@ impl Config {
             .ok_or_else(|| file.key_error("general.architecture", "is missing"))?
             .to_string();
         let keys = Keys { file, arch: &arch };
-        let (activation, pairs, bit_linear) = match arch.as_str() {
-            "bitnet-b1.58" | "bitnet-25" => (Activation::SquaredRelu, Pairs::Halves, true),
-            "llama" => (Activation::Silu, Pairs::Neighbours, false),
-            "qwen3" => (Activation::Silu, Pairs::Halves, false),
-            "gemma3" => (Activation::GeluTanh, Pairs::Halves, false),
+        let (activation, pairs) = match arch.as_str() {
+            "bitnet-b1.58" | "bitnet-25" | FULL_PRECISION_TWIN => (Activation::SquaredRelu, Pairs::Halves),
+            "llama" => (Activation::Silu, Pairs::Neighbours),
+            "qwen3" => (Activation::Silu, Pairs::Halves),
+            "gemma3" => (Activation::GeluTanh, Pairs::Halves),
             other => {
                 return Err(keys.unsupported(format!(
-                    "architecture `{other}` is not one of bitnet-b1.58, bitnet-25, llama, qwen3, gemma3"
+                    "architecture `{other}` is not one of bitnet-b1.58, bitnet-25, {FULL_PRECISION_TWIN}, llama, qwen3, \
+                     gemma3"
                 )));
             }
         };
         let gemma = arch == "gemma3";
+        let bit_linear = is_ternary_by_definition(&arch);
 
         if let Some(n) = file.u64(&keys.key("expert_count"))?.filter(|&n| n > 0) {
             return Err(keys.unsupported(format!("a mixture of {n} experts is not supported")));
@@ -242,6 +255,7 @@ impl Config {
             window_rope,
             window,
             windowed,
+            sub_norms: bit_linear || arch == FULL_PRECISION_TWIN,
             bit_linear,
             arch,
         })

@@ -2,7 +2,7 @@
 
 use super::attention::{Head, attend};
 use super::weights::Layer;
-use super::{Config, KvCache, Model, Rope, math};
+use super::{Config, KvCache, Model, OutputHead, Rope, math};
 use crate::kernel::{Activations, Compute};
 use crate::text::Token;
 
@@ -270,14 +270,26 @@ impl Model {
         add(&mut s.x, delta);
     }
 
-    /// Logits of hidden states: `hidden` is `[n][dim]`, `logits` becomes `[n][vocab]`.
+    /// Logits of hidden states by the file's own head: `hidden` is `[n][dim]`, `logits` becomes `[n][vocab]`.
     ///
     /// `input` is scratch that is reused from call to call.
     pub fn head(&self, compute: &Compute, input: &mut Activations, hidden: &[f32], logits: &mut [f32]) {
+        self.head_of(OutputHead::Exact, compute, input, hidden, logits);
+    }
+
+    /// The same by either head.
+    pub fn head_of(
+        &self,
+        head: OutputHead,
+        compute: &Compute,
+        input: &mut Activations,
+        hidden: &[f32],
+        logits: &mut [f32],
+    ) {
         let c = &self.config;
         input.reset(hidden.len() / c.dim, c.dim);
         input.rows_mut().copy_from_slice(hidden);
-        compute.linear(self.weights.head(), input, logits);
+        compute.linear(self.weights.head(head), input, logits);
         if let Some(cap) = c.logit_cap {
             logits.iter_mut().for_each(|l| *l = cap * math::tanh(*l / cap));
         }

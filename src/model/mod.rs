@@ -15,10 +15,11 @@ mod math;
 mod weights;
 
 pub use cache::{KvCache, KvFormat};
-pub use config::{Activation, Config, Pairs, Rope};
+pub use config::{Activation, Config, FULL_PRECISION_TWIN, Pairs, Rope, is_ternary_by_definition};
 pub use forward::{Span, State, Tap, Want};
 
 use crate::gguf;
+use crate::quant::Format;
 use weights::Weights;
 
 /// What is wrong with a model file.
@@ -47,6 +48,34 @@ pub enum Error {
     },
 }
 
+/// The compact output head, which stands beside the file's own: a large vocabulary's head in F16 takes longer to read
+/// than all ternary layers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[allow(non_camel_case_types)]
+#[clap(rename_all = "snake_case")]
+pub enum CompactHead {
+    /// None: the file's own head alone.
+    #[default]
+    File,
+    /// Q6_K (Q8_0 where rows are no whole number of its blocks) for F32, F16 and BF16 heads over 32 MB.
+    Auto,
+    /// 8 bits.
+    Q8_0,
+    /// 6 bits.
+    Q6_K,
+    /// 4 bits.
+    Q4_K,
+}
+
+/// Which output head computes logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputHead {
+    /// The file's own precision: log-probabilities, evaluation.
+    Exact,
+    /// The compact one where the base was loaded with one: choosing the next token.
+    Compact,
+}
+
 /// A base: configuration and weights, read-only after loading.
 #[derive(Debug)]
 pub struct Model {
@@ -59,21 +88,37 @@ impl Model {
     /// Loads a base from a validated file. Every tensor of the file must have a place in the
     /// network: one that has none is an error, for it would silently change the answers.
     pub fn load(file: &gguf::File) -> Result<Model, Error> {
+        Self::load_with(file, CompactHead::File)
+    }
+
+    /// The same with a compact output head.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] also for a head that was named and cannot be made, or is no smaller than the file's.
+    pub fn load_with(file: &gguf::File, head: CompactHead) -> Result<Model, Error> {
         let config = Config::from_gguf(file)?;
-        let weights = Weights::load(file, &config)?;
+        let weights = Weights::load(file, &config, head)?;
         Ok(Model { config, weights })
     }
 
     /// Bytes of weights read per decoded token: all linear layers and the output head.
-    pub fn bytes_per_token(&self) -> usize {
-        self.weights.linears().map(|m| m.bytes()).sum::<usize>() + self.weights.head().bytes()
+    pub fn bytes_per_token(&self, head: OutputHead) -> usize {
+        self.weights.linears().map(|m| m.bytes()).sum::<usize>() + self.weights.head(head).bytes()
+    }
+
+    /// Format of the weights of a head.
+    pub fn head_format(&self, head: OutputHead) -> Format {
+        match (&self.weights.compact, head) {
+            (Some((format, _)), OutputHead::Compact) => *format,
+            _ => self.weights.head_format,
+        }
     }
 
     /// Number of weights in the linear layers, the embedding and (where it is a separate one) the head.
     pub fn parameters(&self) -> usize {
         let count = |m: &crate::kernel::Matrix| m.rows() * m.cols();
-        let head = self.weights.output.as_ref().map_or(0, count);
-        self.weights.linears().map(count).sum::<usize>() + count(&self.weights.embedding) + head
+        let head = count(&self.weights.output) * if self.weights.tied { 1 } else { 2 };
+        self.weights.linears().map(count).sum::<usize>() + head
     }
 
     /// Whether every linear layer is ternary: a 1.58-bit base.

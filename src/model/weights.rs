@@ -1,21 +1,30 @@
 //! The weights of a base, from a GGUF file.
 
-use super::{Config, Error};
+use super::{CompactHead, Config, Error, OutputHead};
 use crate::gguf::{File, Tensor};
-use crate::kernel::Matrix;
+use crate::kernel::{Matrix, Table};
 use crate::quant::{Format, absmean, dequantize, ternary_codes};
 use std::collections::HashSet;
+
+const EMBEDDING: &str = "token_embd.weight";
+const OUTPUT: &str = "output.weight";
 
 /// All weights. Shapes are `[rows, cols]`.
 #[derive(Debug)]
 pub(super) struct Weights {
     /// `[vocab, dim]`
-    pub(super) embedding: Matrix,
+    pub(super) embedding: Table,
     pub(super) layers: Vec<Layer>,
     /// `[dim]`
     pub(super) output_norm: Vec<f32>,
-    /// `[vocab, dim]`; the embedding where the file has none (a tied head).
-    pub(super) output: Option<Matrix>,
+    /// The output head, `[vocab, dim]`: made of the embedding where the file has none of its own.
+    pub(super) output: Matrix,
+    /// Whether it is.
+    pub(super) tied: bool,
+    /// The file's format of it.
+    pub(super) head_format: Format,
+    /// The head once more, smaller and less precise.
+    pub(super) compact: Option<(Format, Matrix)>,
 }
 
 /// One transformer layer. Norms that only some architectures have are optional.
@@ -54,28 +63,45 @@ pub(super) struct Layer {
 }
 
 impl Weights {
-    pub(super) fn load(file: &File, config: &Config) -> Result<Self, Error> {
+    pub(super) fn load(file: &File, config: &Config, compact: CompactHead) -> Result<Self, Error> {
         let mut loader = Loader { file, config, used: HashSet::new() };
         loader.used.insert("rope_freqs.weight".into());
+        let tied = loader.tied();
+        let head = if tied { EMBEDDING } else { OUTPUT };
         let weights = Weights {
-            embedding: loader.table("token_embd.weight", config.vocab)?,
+            embedding: loader.embedding()?,
             layers: (0..config.layers).map(|layer| loader.layer(layer)).collect::<Result<_, _>>()?,
             output_norm: loader.norm("output_norm.weight", config.dim)?,
-            output: loader.output()?,
+            output: loader.head(head)?,
+            tied,
+            head_format: loader.tensor(head, &[config.dim, config.vocab])?.format,
+            compact: loader.compact_head(head, compact)?,
         };
         loader.check_all_used()?;
         Ok(weights)
     }
 
     /// The output head: `[vocab, dim]`.
-    pub(super) fn head(&self) -> &Matrix {
-        self.output.as_ref().unwrap_or(&self.embedding)
+    pub(super) fn head(&self, head: OutputHead) -> &Matrix {
+        match (&self.compact, head) {
+            (Some((_, compact)), OutputHead::Compact) => compact,
+            _ => &self.output,
+        }
     }
 
     /// The linear layers of all transformer layers.
     pub(super) fn linears(&self) -> impl Iterator<Item = &Matrix> {
         self.layers.iter().flat_map(|l| [&l.q, &l.k, &l.v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down])
     }
+}
+
+/// The compact head that is worth its memory where nobody names one: for floats that take more than a few milliseconds to read.
+fn automatic_head(tensor: &Tensor) -> Option<Format> {
+    const SMALL: usize = 32 << 20;
+    let floats = matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16);
+    let fits = |format: &Format| tensor.dims[0].is_multiple_of(format.block_len());
+    let wanted = floats && tensor.range().len() > SMALL;
+    wanted.then(|| [Format::Q6_K, Format::Q8_0].into_iter().find(fits)).flatten()
 }
 
 /// Takes tensors out of a file by name and shape, and remembers which.
@@ -89,7 +115,7 @@ impl Loader<'_> {
     fn layer(&mut self, layer: usize) -> Result<Layer, Error> {
         let c = self.config;
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
-        let (bitnet, gemma) = (c.bit_linear, c.arch == "gemma3");
+        let (sub_norms, gemma) = (c.sub_norms, c.arch == "gemma3");
         let head_norms = gemma || c.arch == "qwen3";
         Ok(Layer {
             attn_norm: self.norm(&name("attn_norm"), c.dim)?,
@@ -98,31 +124,64 @@ impl Loader<'_> {
             v: self.linear(&name("attn_v"), c.kv_dim(), c.dim)?,
             q_norm: self.norm_if(head_norms, &name("attn_q_norm"), c.head_dim)?,
             k_norm: self.norm_if(head_norms, &name("attn_k_norm"), c.head_dim)?,
-            attn_sub_norm: self.norm_if(bitnet, &name("attn_sub_norm"), c.q_dim())?,
+            attn_sub_norm: self.norm_if(sub_norms, &name("attn_sub_norm"), c.q_dim())?,
             attn_output: self.linear(&name("attn_output"), c.dim, c.q_dim())?,
             attn_post_norm: self.norm_if(gemma, &name("post_attention_norm"), c.dim)?,
             ffn_norm: self.norm(&name("ffn_norm"), c.dim)?,
             ffn_gate: self.linear(&name("ffn_gate"), c.ffn, c.dim)?,
             ffn_up: self.linear(&name("ffn_up"), c.ffn, c.dim)?,
-            ffn_sub_norm: self.norm_if(bitnet, &name("ffn_sub_norm"), c.ffn)?,
+            ffn_sub_norm: self.norm_if(sub_norms, &name("ffn_sub_norm"), c.ffn)?,
             ffn_down: self.linear(&name("ffn_down"), c.dim, c.ffn)?,
             ffn_post_norm: self.norm_if(gemma, &name("post_ffw_norm"), c.dim)?,
         })
     }
 
-    /// The separate output head, if the file has one.
-    fn output(&mut self) -> Result<Option<Matrix>, Error> {
-        const NAME: &str = "output.weight";
-        if self.file.tensor(NAME).is_none() {
-            return Ok(None);
+    /// Whether the head is the embedding.
+    fn tied(&mut self) -> bool {
+        if self.file.tensor(OUTPUT).is_none() {
+            return true;
         }
-        if self.config.arch == "bitnet-25" {
+        let tied = self.config.arch == "bitnet-25";
+        if tied {
             // The first BitNet 2B4T files carry a copy of the embedding here that their own network never reads.
-            log::warn!("{}: `{NAME}` is not used: a bitnet-25 head is the embedding", self.file.name());
-            self.used.insert(NAME.into());
-            return Ok(None);
+            log::warn!("{}: `{OUTPUT}` is not used: a bitnet-25 head is the embedding", self.file.name());
+            self.used.insert(OUTPUT.into());
         }
-        self.table(NAME, self.config.vocab).map(Some)
+        tied
+    }
+
+    fn embedding(&mut self) -> Result<Table, Error> {
+        let tensor = self.tensor(EMBEDDING, &[self.config.dim, self.config.vocab])?;
+        self.table(&tensor)
+    }
+
+    /// The compact head that is asked for.
+    fn compact_head(&mut self, name: &str, compact: CompactHead) -> Result<Option<(Format, Matrix)>, Error> {
+        let tensor = self.tensor(name, &[self.config.dim, self.config.vocab])?;
+        let format = match compact {
+            CompactHead::File => return Ok(None),
+            CompactHead::Auto => match automatic_head(&tensor) {
+                Some(format) => format,
+                None => return Ok(None),
+            },
+            CompactHead::Q8_0 => Format::Q8_0,
+            CompactHead::Q6_K => Format::Q6_K,
+            CompactHead::Q4_K => Format::Q4_K,
+        };
+        let bits = |format: Format| format.block_bytes() as f64 / format.block_len() as f64;
+        if bits(format) >= bits(tensor.format) {
+            let what =
+                format!("its output head is {} already: one in {} is no smaller", tensor.format.name(), format.name());
+            return Err(Error::Unsupported { file: self.file.name().into(), what });
+        }
+        let head = Matrix::rounded(format, &self.table(&tensor)?);
+        self.file.release(&tensor);
+        head.map(|head| Some((format, head))).map_err(|source| self.wrong_matrix(&tensor, source))
+    }
+
+    fn table(&self, tensor: &Tensor) -> Result<Table, Error> {
+        let table = Table::new(tensor.format, tensor.dims[1], tensor.dims[0], self.file.bytes(tensor));
+        table.map_err(|source| self.wrong_matrix(tensor, source))
     }
 
     fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
@@ -155,9 +214,9 @@ impl Loader<'_> {
         if wanted { self.norm(name, len).map(Some) } else { Ok(None) }
     }
 
-    /// The embedding or the head: `[rows, dim]`, never quantised to int8 by the network's definition.
-    fn table(&mut self, name: &str, rows: usize) -> Result<Matrix, Error> {
-        let tensor = self.tensor(name, &[self.config.dim, rows])?;
+    /// The head: `[vocab, dim]`, never quantised to int8 by the network's definition.
+    fn head(&mut self, name: &str) -> Result<Matrix, Error> {
+        let tensor = self.tensor(name, &[self.config.dim, self.config.vocab])?;
         self.matrix(&tensor)
     }
 
@@ -183,11 +242,15 @@ impl Loader<'_> {
 
     fn matrix(&self, tensor: &Tensor) -> Result<Matrix, Error> {
         let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
-        Matrix::from_format(tensor.format, rows, cols, self.file.bytes(tensor)).map_err(|source| Error::Matrix {
-            file: self.file.name().into(),
-            tensor: tensor.name.clone(),
-            source,
-        })
+        let matrix = Matrix::from_format(tensor.format, rows, cols, self.file.bytes(tensor));
+        if matches!(&matrix, Ok(matrix) if !matrix.reads_the_file()) {
+            self.file.release(tensor);
+        }
+        matrix.map_err(|source| self.wrong_matrix(tensor, source))
+    }
+
+    fn wrong_matrix(&self, tensor: &Tensor, source: crate::kernel::Error) -> Error {
+        Error::Matrix { file: self.file.name().into(), tensor: tensor.name.clone(), source }
     }
 
     /// A linear layer of a network that is ternary by definition, stored as floats: either already
@@ -205,6 +268,7 @@ impl Loader<'_> {
         });
         let (codes, scale) =
             codes.ok_or_else(|| self.file.tensor_error(&tensor.name, "cannot be rounded to ternary"))?;
+        self.file.release(tensor);
         Ok(Matrix::ternary(&codes, rows, cols, scale))
     }
 

@@ -9,7 +9,7 @@ mod perplexity;
 pub use perplexity::{Bos, Interval, Perplexity, Windows, perplexity};
 
 use crate::kernel::{Activations, Compute};
-use crate::model::{KvCache, KvFormat, Model, Span, State, Want};
+use crate::model::{KvCache, KvFormat, Model, OutputHead, Span, State, Want};
 use crate::text::Token;
 
 /// Tokens per forward step.
@@ -26,6 +26,7 @@ pub struct Scorer<'a> {
     kv: KvCache,
     blocks: Vec<u32>,
     input: Activations,
+    head: OutputHead,
     /// `[TILE][vocab]`
     logits: Vec<f32>,
 }
@@ -87,8 +88,14 @@ impl<'a> Scorer<'a> {
             // A cache of 2^32 blocks fits in no memory.
             blocks: (0..blocks as u32).collect(),
             input: Activations::default(),
+            head: OutputHead::Exact,
             logits: vec![0.0; TILE * model.config.vocab],
         }
+    }
+
+    /// Logits by this head from now on, instead of the file's own.
+    pub fn set_head(&mut self, head: OutputHead) {
+        self.head = head;
     }
 
     /// The scratch of the forward pass, to set its tap.
@@ -119,7 +126,7 @@ impl<'a> Scorer<'a> {
             for tile in positions.chunks(TILE) {
                 let rows: Vec<f32> = tile.iter().flat_map(|p| &hidden[(p - start) * dim..][..dim]).copied().collect();
                 let logits = &mut self.logits[..tile.len() * vocab];
-                self.model.head(self.compute, &mut self.input, &rows, logits);
+                self.model.head_of(self.head, self.compute, &mut self.input, &rows, logits);
                 for (&position, logits) in tile.iter().zip(logits.chunks_exact(vocab)) {
                     if !logits.iter().all(|l| l.is_finite()) {
                         return Err(Error::NotFinite { position }.into());

@@ -5,6 +5,7 @@
 
 use super::{EmbedFormat, Error, Options, Target};
 use crate::gguf::{File, Tensor};
+use crate::model::is_ternary_by_definition;
 use crate::quant::Format;
 
 /// The format of a tensor, and why if a row length forbade the one that the rules ask for.
@@ -48,7 +49,7 @@ pub(super) fn choose(file: &File, options: &Options) -> Result<Vec<Choice>, Erro
     if number("expert_count")?.is_some_and(|n| n > 0) {
         return Err(error("mixtures of experts are not supported".into()));
     }
-    if arch.starts_with("bitnet") && !options.target.is_ternary() {
+    if is_ternary_by_definition(arch) && !options.target.is_ternary() {
         return Err(error(format!(
             "the linear layers of `{arch}` are ternary: TQ1_0, TQ2_0 and I2_S hold them, nothing else"
         )));

@@ -16,7 +16,9 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 29)
 }
 
-fn logits_of(hash: u64, logits: &mut [f32]) {
+/// The two heads disagree about everything.
+fn logits_of(head: OutputHead, hash: u64, logits: &mut [f32]) {
+    let hash = if head == OutputHead::Exact { hash } else { mix(hash + 1) };
     for (id, logit) in (1..).zip(logits) {
         *logit = (mix(hash ^ mix(id)) >> 40) as f32 / (1 << 21) as f32;
     }
@@ -65,15 +67,15 @@ impl Network for Hash {
         }
         &self.hidden
     }
-    fn head(&mut self, hidden: &[f32], logits: &mut [f32]) {
+    fn head(&mut self, head: OutputHead, hidden: &[f32], logits: &mut [f32]) {
         for (state, logits) in hidden.chunks_exact(4).zip(logits.chunks_exact_mut(VOCAB)) {
-            logits_of((0..4).map(|i| (state[i] as u64) << (16 * i)).sum(), logits);
+            logits_of(head, (0..4).map(|i| (state[i] as u64) << (16 * i)).sum(), logits);
         }
     }
 }
 
 fn demo() -> gguf::File {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/loco-demo-1.58.gguf");
     gguf::File::open(std::path::Path::new(path)).unwrap()
 }
 
@@ -133,17 +135,20 @@ fn expected(request: &Request, context: usize) -> Answer {
     let (mut hash, mut logits) = (0, vec![0.0; VOCAB]);
     for &token in &request.prompt {
         if let (Some(n), false) = (request.prompt_logprobs, tokens.is_empty()) {
-            logits_of(hash, &mut logits);
+            logits_of(OutputHead::Exact, hash, &mut logits);
             scores.push(logprobs::score(&logits, token, n).unwrap());
         }
         hash = mix(hash ^ u64::from(token));
         tokens.push(token);
     }
     answer.prompt = request.prompt_logprobs.map(|_| scores);
+    // Log-probabilities are the file's own, and so are then the tokens.
+    let asked = request.logprobs.is_some() || request.prompt_logprobs.is_some();
+    let head = if asked { OutputHead::Exact } else { OutputHead::Compact };
     let mut sampler = Sampler::new(request.sampling.clone());
     let prompt = tokens.len();
     while tokens.len() < context && tokens.len() < prompt + request.max_tokens {
-        logits_of(hash, &mut logits);
+        logits_of(head, hash, &mut logits);
         let token = sampler.sample(&logits, &tokens, prompt, &mut Scratch::new(VOCAB)).unwrap();
         if request.stop_tokens.contains(&token) {
             answer.finish = Some(Finish::Stop);

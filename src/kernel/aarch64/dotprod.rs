@@ -5,8 +5,8 @@
 
 #![allow(unsafe_code)]
 
-use super::neon::{self, lanes, load, load_u8, sums_of_eight};
-use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
+use super::neon::{self, lanes, load, load_u8};
+use crate::kernel::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -38,21 +38,25 @@ impl Kernel for NeonDot {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+    fn panel<P: Panel, const T: usize>(
+        self,
+        panel: &[u8],
+        q: [&[i8; 256]; T],
+        sums: [&[i16; 16]; T],
+    ) -> [PanelSums; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dot_scaled(codes, scales, q) }
+        unsafe { panel_sums::<P, T>(panel, q, sums) }
     }
 
     #[inline(always)]
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        sums: [i32; T],
+    ) -> [[i32; GROUP]; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { panel_sums(panel, q, sums) }
-    }
-
-    #[inline(always)]
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dots_of_32(codes, q) }
+        unsafe { small_panel::<P, T>(codes, q, sums) }
     }
 
     #[inline(always)]
@@ -71,6 +75,12 @@ impl Kernel for NeonDot {
     fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { neon::load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { neon::load_i8(bytes) }
     }
 
     #[inline(always)]
@@ -191,68 +201,55 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-    let zero = vdupq_n_s32(0);
-    let mut sums = [zero; 2];
-    let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
-    for (j, ((codes, q), &scale)) in groups.zip(scales).enumerate() {
-        sums[j % 2] = vmlaq_n_s32(sums[j % 2], sdot(zero, load(codes), load(q)), i32::from(scale));
-    }
-    vaddvq_s32(vaddq_s32(sums[0], sums[1]))
-}
-
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
     let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    let scales = &panel[P::SCALES_AT..P::MINS_AT];
     for quad in 0..4 {
         let mut scaled = [vdupq_n_s32(0); T];
-        for (j, scales) in panel.scales.iter().enumerate() {
-            let codes: [int8x16_t; 4] =
-                std::array::from_fn(|k| load(&panel.codes[4 * j + k].as_chunks::<16>().0[quad]));
-            // Each scale is there twice: one of the two as i32.
-            let twice = neon::load_i16(&scales.as_chunks::<8>().0[quad]);
-            let scales = vshrq_n_s32::<16>(vreinterpretq_s32_s16(twice));
+        // 16 columns at a time.
+        for j in 0..16 {
+            let [a, b] = [2 * j, 2 * j + 1].map(|v| neon::panel_codes::<P>(panel, v, quad));
+            let scale = neon::four_bytes(scales, if P::FINE { j } else { j / 2 } * GROUP + 4 * quad);
             for t in 0..T {
                 let x = load(&q[t].as_chunks::<16>().0[j]);
-                let dot = sdot_lane::<0>(vdupq_n_s32(0), codes[0], x);
-                let dot = sdot_lane::<1>(dot, codes[1], x);
-                let dot = sdot_lane::<2>(dot, codes[2], x);
-                let dot = sdot_lane::<3>(dot, codes[3], x);
-                scaled[t] = vmlaq_s32(scaled[t], dot, scales);
+                let dot = vdupq_n_s32(P::BIAS.map_or(0, |bias| -bias * i32::from(sums[t][j])));
+                let dot = sdot_lane::<0>(dot, a[0], x);
+                let dot = sdot_lane::<1>(dot, a[1], x);
+                let dot = sdot_lane::<2>(dot, b[0], x);
+                let dot = sdot_lane::<3>(dot, b[1], x);
+                scaled[t] = vmlaq_s32(scaled[t], dot, scale);
             }
         }
         for (out, scaled) in out.iter_mut().zip(scaled) {
             out.scaled[4 * quad..][..4].copy_from_slice(&lanes(scaled));
         }
     }
-    neon::panel_offsets(panel, sums, &mut out);
+    if P::BIAS.is_none() {
+        neon::panel_offsets(&panel[P::MINS_AT..P::D_AT], sums, &mut out);
+    }
     out
 }
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-    let zero = vdupq_n_s32(0);
-    let mut d = [zero; 8];
-    let blocks = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
-    for (d, (codes, q)) in d.iter_mut().zip(blocks) {
-        let (codes, q) = (codes.as_chunks::<16>().0, q.as_chunks::<16>().0);
-        *d = sdot(sdot(zero, load(&codes[0]), load(&q[0])), load(&codes[1]), load(&q[1]));
+fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
+    let mut out = [[0; GROUP]; T];
+    for quad in 0..4 {
+        let codes: [[int8x16_t; 2]; 4] = std::array::from_fn(|v| neon::small_codes::<P>(codes, v, quad));
+        for t in 0..T {
+            let x = q[t].as_chunks::<16>().0;
+            let mut dot = vdupq_n_s32(if P::BYTES { 0 } else { -P::BIAS * sums[t] });
+            for half in 0..2 {
+                let (a, b, x) = (codes[2 * half], codes[2 * half + 1], load(&x[half]));
+                dot = sdot_lane::<0>(dot, a[0], x);
+                dot = sdot_lane::<1>(dot, a[1], x);
+                dot = sdot_lane::<2>(dot, b[0], x);
+                dot = sdot_lane::<3>(dot, b[1], x);
+            }
+            out[t][4 * quad..][..4].copy_from_slice(&lanes(dot));
+        }
     }
-    sums_of_eight(d)
-}
-
-/// `sum[i] += a[4i..4i+4] · b[4i..4i+4]`
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    // SAFETY: one instruction on registers, of a feature that this function requires.
-    unsafe {
-        asm!("sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b", sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
-             options(pure, nomem, nostack, preserves_flags));
-    }
-    sum
+    out
 }
 
 /// `sum[i] += a[4i..4i+4] · b[4·LANE..4·LANE+4]`

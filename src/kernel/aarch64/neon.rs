@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
+use crate::kernel::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::aarch64::*;
 
@@ -32,21 +32,25 @@ impl Kernel for Neon {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+    fn panel<P: Panel, const T: usize>(
+        self,
+        panel: &[u8],
+        q: [&[i8; 256]; T],
+        sums: [&[i16; 16]; T],
+    ) -> [PanelSums; T] {
         // SAFETY: `self` proves that the CPU has the feature.
-        unsafe { dot_scaled(codes, scales, q) }
+        unsafe { panel_sums::<P, T>(panel, q, sums) }
     }
 
     #[inline(always)]
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        sums: [i32; T],
+    ) -> [[i32; GROUP]; T] {
         // SAFETY: `self` proves that the CPU has the feature.
-        unsafe { panel_sums(panel, q, sums) }
-    }
-
-    #[inline(always)]
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-        // SAFETY: `self` proves that the CPU has the feature.
-        unsafe { dots_of_32(codes, q) }
+        unsafe { small_panel::<P, T>(codes, q, sums) }
     }
 
     #[inline(always)]
@@ -65,6 +69,12 @@ impl Kernel for Neon {
     fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the feature.
         unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the feature.
+        unsafe { load_i8(bytes) }
     }
 
     #[inline(always)]
@@ -168,99 +178,153 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], quad: usize, q: [&
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-    let mut sum = vdupq_n_s32(0);
-    let groups = codes.0.as_chunks::<16>().0.iter().zip(q.as_chunks::<16>().0);
-    for ((codes, q), &scale) in groups.zip(scales) {
-        sum = vmlaq_n_s32(sum, vpaddlq_s16(products(codes, q)), i32::from(scale));
+fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    let scales = &panel[P::SCALES_AT..P::MINS_AT];
+    for quad in 0..4 {
+        let mut scaled = [vdupq_n_s32(0); T];
+        // 16 columns at a time: lanes are (row, column mod 4), and four products of at most 63·127 fit i16.
+        for j in 0..16 {
+            let [a, b] = [2 * j, 2 * j + 1].map(|v| panel_codes::<P>(panel, v, quad));
+            let scale = four_bytes(scales, if P::FINE { j } else { j / 2 } * GROUP + 4 * quad);
+            for t in 0..T {
+                let words = q[t].as_chunks::<4>().0;
+                let mut narrow = [vdupq_n_s16(0); 2];
+                for (i, codes) in [a[0], a[1], b[0], b[1]].into_iter().enumerate() {
+                    narrow = add_products_of_four(narrow, codes, &words[4 * j + i]);
+                }
+                let dot = sums_of_rows(narrow);
+                let bias = vdupq_n_s32(P::BIAS.map_or(0, |bias| bias * i32::from(sums[t][j])));
+                scaled[t] = vmlaq_s32(scaled[t], vsubq_s32(dot, bias), scale);
+            }
+        }
+        for (out, scaled) in out.iter_mut().zip(scaled) {
+            out.scaled[4 * quad..][..4].copy_from_slice(&lanes(scaled));
+        }
     }
-    vaddvq_s32(sum)
+    if P::BIAS.is_none() {
+        panel_offsets(&panel[P::MINS_AT..P::D_AT], sums, &mut out);
+    }
+    out
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
-    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
+    let mut out = [[0; GROUP]; T];
     for quad in 0..4 {
         for t in 0..T {
-            let mut scaled = [vdupq_n_s32(0); 2];
-            for (j, scales) in panel.scales.iter().enumerate() {
-                // Lanes are (row, column mod 4): four products of at most 63·127 fit i16.
-                let mut narrow = [vdupq_n_s16(0); 2];
-                for k in 4 * j..4 * j + 4 {
-                    let codes = load(&panel.codes[k].as_chunks::<16>().0[quad]);
-                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
-                    let x = vreinterpretq_s8_s32(vdupq_n_s32(x));
-                    narrow[0] = vmlal_s8(narrow[0], vget_low_s8(codes), vget_low_s8(x));
-                    narrow[1] = vmlal_high_s8(narrow[1], codes, x);
-                }
-                // Two lanes per row, as the scales are there twice.
-                let scales = load_i16(&scales.as_chunks::<8>().0[quad]);
-                scaled[0] = vmlaq_s32(scaled[0], vpaddlq_s16(narrow[0]), vmovl_s16(vget_low_s16(scales)));
-                scaled[1] = vmlaq_s32(scaled[1], vpaddlq_s16(narrow[1]), vmovl_high_s16(scales));
+            let mut dot = vdupq_n_s32(if P::BYTES { 0 } else { -P::BIAS * sums[t] });
+            for v in 0..4 {
+                // Two products of 128 · 127 fit i16.
+                let words = q[t].as_chunks::<4>().0;
+                let [a, b] = small_codes::<P>(codes, v, quad);
+                let narrow = add_products_of_four([vdupq_n_s16(0); 2], a, &words[2 * v]);
+                dot = vaddq_s32(dot, sums_of_rows(add_products_of_four(narrow, b, &words[2 * v + 1])));
             }
-            out[t].scaled[4 * quad..][..4].copy_from_slice(&lanes(vpaddq_s32(scaled[0], scaled[1])));
+            out[t][4 * quad..][..4].copy_from_slice(&lanes(dot));
         }
     }
-    panel_offsets(panel, sums, &mut out);
     out
+}
+
+/// Adds the products of four columns of four rows with the four activations of `word`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_products_of_four(narrow: [int16x8_t; 2], codes: int8x16_t, word: &[i8; 4]) -> [int16x8_t; 2] {
+    let x = vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(word.map(|q| q as u8))));
+    [vmlal_s8(narrow[0], vget_low_s8(codes), vget_low_s8(x)), vmlal_high_s8(narrow[1], codes, x)]
+}
+
+/// The sums of lanes (row, column mod 4) of four rows.
+#[inline]
+#[target_feature(enable = "neon")]
+fn sums_of_rows(narrow: [int16x8_t; 2]) -> int32x4_t {
+    vpaddq_s32(vpaddlq_s16(narrow[0]), vpaddlq_s16(narrow[1]))
+}
+
+/// The codes of eight columns from column `8 · v` on, four in each vector, of rows `4 · quad ..`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn panel_codes<P: Panel>(panel: &[u8], v: usize, quad: usize) -> [int8x16_t; 2] {
+    let vectors = panel[..P::SCALES_AT].as_chunks::<16>().0;
+    let w = load_u8(&vectors[4 * v + quad]);
+    let mut codes = [vandq_u8(w, vdupq_n_u8(15)), vshrq_n_u8::<4>(w)];
+    match P::HIGH {
+        1 => {
+            let high = load_u8(&vectors[128 + v / 4 * 4 + quad]);
+            let mask = vdupq_n_u8(16);
+            let field = match v % 4 {
+                0 => [vshlq_n_u8::<4>(high), vshlq_n_u8::<3>(high)],
+                1 => [vshlq_n_u8::<2>(high), vshlq_n_u8::<1>(high)],
+                2 => [high, vshrq_n_u8::<1>(high)],
+                _ => [vshrq_n_u8::<2>(high), vshrq_n_u8::<3>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = vorrq_u8(*codes, vandq_u8(field, mask));
+            }
+        }
+        2 => {
+            let high = load_u8(&vectors[128 + v / 2 * 4 + quad]);
+            let mask = vdupq_n_u8(48);
+            let field = match v % 2 {
+                0 => [vshlq_n_u8::<4>(high), vshlq_n_u8::<2>(high)],
+                _ => [high, vshrq_n_u8::<2>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = vorrq_u8(*codes, vandq_u8(field, mask));
+            }
+        }
+        _ => {}
+    }
+    codes.map(|codes| vreinterpretq_s8_u8(codes))
+}
+
+/// The same of a panel of small blocks; bytes have lost their bias, as they have room for a sign.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn small_codes<P: SmallPanel>(codes: &[u8], v: usize, quad: usize) -> [int8x16_t; 2] {
+    let vectors = codes.as_chunks::<16>().0;
+    let codes = if P::BYTES {
+        [8 * v, 8 * v + 4].map(|i| veorq_u8(load_u8(&vectors[i + quad]), vdupq_n_u8(0x80)))
+    } else {
+        let w = load_u8(&vectors[4 * v + quad]);
+        [vandq_u8(w, vdupq_n_u8(15)), vshrq_n_u8::<4>(w)]
+    };
+    codes.map(|codes| vreinterpretq_s8_u8(codes))
+}
+
+/// Four int8 values from `at` on, as i32.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn four_bytes(bytes: &[u8], at: usize) -> int32x4_t {
+    let word = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(word)));
+    vmovl_s16(vget_low_s16(wide))
 }
 
 /// The sums of offsets of a panel.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn panel_offsets<const T: usize>(panel: &Panel, sums: [&[i16; 16]; T], out: &mut [PanelSums; T]) {
+pub(super) fn panel_offsets<const T: usize>(mins: &[u8], sums: [&[i16; 16]; T], out: &mut [PanelSums; T]) {
     for quad in 0..4 {
         let mut offset = [vdupq_n_s32(0); T];
-        for (j, offsets) in panel.offsets.iter().enumerate() {
-            let pairs = load_i16(&offsets.as_chunks::<8>().0[quad]);
+        for j in 0..4 {
+            // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
+            let pairs = unsafe { vld1_u8(mins.as_chunks::<8>().0[4 * j + quad].as_ptr()) };
+            let pairs = vreinterpretq_s16_u16(vmovl_u8(pairs));
             let even = vget_low_s16(vuzp1q_s16(pairs, pairs));
             let odd = vget_low_s16(vuzp2q_s16(pairs, pairs));
             for t in 0..T {
-                offset[t] = vmlal_n_s16(offset[t], even, sums[t][2 * j]);
-                offset[t] = vmlal_n_s16(offset[t], odd, sums[t][2 * j + 1]);
+                let [a, b, c, d] = sums[t].as_chunks::<4>().0[j];
+                offset[t] = vmlal_n_s16(offset[t], even, a + b);
+                offset[t] = vmlal_n_s16(offset[t], odd, c + d);
             }
         }
         for (out, offset) in out.iter_mut().zip(offset) {
             out.offset[4 * quad..][..4].copy_from_slice(&lanes(offset));
         }
     }
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-pub(super) fn load_i16(values: &[i16; 8]) -> int16x8_t {
-    // SAFETY: 16 bytes are read from an array of 16 bytes.
-    unsafe { vld1q_s16(values.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-    let mut d = [vdupq_n_s32(0); 8];
-    let blocks = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
-    for (d, (codes, q)) in d.iter_mut().zip(blocks) {
-        let (codes, q) = (codes.as_chunks::<16>().0, q.as_chunks::<16>().0);
-        *d = vpadalq_s16(vpaddlq_s16(products(&codes[0], &q[0])), products(&codes[1], &q[1]));
-    }
-    sums_of_eight(d)
-}
-
-/// Products of 16 bytes; lane i holds the sum of products i and i + 8, at most 2·128·127 = 32512.
-#[inline]
-#[target_feature(enable = "neon")]
-fn products(codes: &[i8; 16], q: &[i8; 16]) -> int16x8_t {
-    let (codes, q) = (load(codes), load(q));
-    vmlal_high_s8(vmull_s8(vget_low_s8(codes), vget_low_s8(q)), codes, q)
-}
-
-/// The sum of each of eight vectors.
-#[inline]
-#[target_feature(enable = "neon")]
-pub(super) fn sums_of_eight(d: [int32x4_t; 8]) -> [i32; 8] {
-    let four = |d: &[int32x4_t]| lanes(vpaddq_s32(vpaddq_s32(d[0], d[1]), vpaddq_s32(d[2], d[3])));
-    let ([a, b, c, d_], [e, f, g, h]) = (four(&d[..4]), four(&d[4..]));
-    [a, b, c, d_, e, f, g, h]
 }
 
 #[inline]
@@ -292,6 +356,23 @@ pub(super) fn load_bf16(bytes: &[u8; 64]) -> [float32x4_t; 8] {
     for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
         // SAFETY: 8 bytes are read from an array of 8 bytes; NEON loads need no alignment.
         *lanes = unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(part.as_ptr().cast()))) };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_i8(bytes: &[u8; 32]) -> [float32x4_t; 8] {
+    let mut lanes = [vdupq_n_f32(0.0); 8];
+    for (lanes, part) in lanes.as_chunks_mut::<4>().0.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        let bytes = vreinterpretq_s8_u8(load_u8(part));
+        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        *lanes = [
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+            vcvtq_f32_s32(vmovl_high_s16(low)),
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+            vcvtq_f32_s32(vmovl_high_s16(high)),
+        ];
     }
     lanes
 }

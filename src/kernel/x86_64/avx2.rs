@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
+use crate::kernel::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -35,21 +35,25 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+    fn panel<P: Panel, const T: usize>(
+        self,
+        panel: &[u8],
+        q: [&[i8; 256]; T],
+        sums: [&[i16; 16]; T],
+    ) -> [PanelSums; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dot_scaled(codes, scales, q) }
+        unsafe { panel_sums::<P, T>(panel, q, sums) }
     }
 
     #[inline(always)]
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        sums: [i32; T],
+    ) -> [[i32; GROUP]; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { panel_sums(panel, q, sums) }
-    }
-
-    #[inline(always)]
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dots_of_32(codes, q) }
+        unsafe { small_panel::<P, T>(codes, q, sums) }
     }
 
     #[inline(always)]
@@ -68,6 +72,12 @@ impl Kernel for Avx2 {
     fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_i8(bytes) }
     }
 
     #[inline(always)]
@@ -161,85 +171,185 @@ fn ternary_tile<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-    let scales = load(bytemuck::cast_ref(scales));
-    // Scales 0..8 in both halves, scales 8..16 in both halves.
-    let scales = [_mm256_permute4x64_epi64::<0b01_00_01_00>(scales), _mm256_permute4x64_epi64::<0b11_10_11_10>(scales)];
-    let mut sum = _mm256_setzero_si256();
-    let parts = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
-    for (v, (codes, q)) in parts.enumerate() {
-        let pairs = _mm256_maddubs_epi16(load(bytemuck::cast_ref(codes)), load(bytemuck::cast_ref(q)));
-        // The 32 codes are two groups of 16: the scale 2v in the low half, 2v + 1 in the high half.
-        let at = 4 * (v as i8 % 4);
-        let low = _mm_set1_epi16(i16::from_le_bytes([at as u8, at as u8 + 1]));
-        let high = _mm_set1_epi16(i16::from_le_bytes([at as u8 + 2, at as u8 + 3]));
-        let scale = _mm256_shuffle_epi8(scales[v / 4], _mm256_set_m128i(high, low));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, scale));
+fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
+    // Four tokens and eight rows at a time, as there are 16 registers.
+    for (out, (q, sums)) in out.chunks_mut(4).zip(q.chunks(4).zip(sums.chunks(4))) {
+        for half in 0..2 {
+            match (q, sums) {
+                ([a, b, c, d], [e, f, g, h]) => panel_tile::<P, 4>(panel, half, [a, b, c, d], [e, f, g, h], out),
+                _ => {
+                    for ((out, q), sums) in out.chunks_mut(1).zip(q).zip(sums) {
+                        panel_tile::<P, 1>(panel, half, [q], [sums], out);
+                    }
+                }
+            }
+        }
     }
-    let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-    let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b01_00_11_10>(sum));
-    let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0b10_11_00_01>(sum));
-    _mm_cvtsi128_si32(sum)
+    out
+}
+
+/// Rows `8 · half ..` of a panel.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn panel_tile<P: Panel, const T: usize>(
+    panel: &[u8],
+    half: usize,
+    q: [&[i8; 256]; T],
+    sums: [&[i16; 16]; T],
+    out: &mut [PanelSums],
+) {
+    let zero = _mm256_setzero_si256();
+    let vectors = panel[..P::SCALES_AT].as_chunks::<32>().0;
+    let scales = panel[P::SCALES_AT..P::MINS_AT].as_chunks::<8>().0;
+    let mut scaled = [zero; T];
+    // A pair of products is within 2 · 63 · 127, and 16 columns of six bits, or 32 of four, stay within i16 …
+    let width = if P::HIGH == 0 && !P::FINE { 4 } else { 2 };
+    for j in 0..16 / (width / 2) {
+        let mut pairs = [[zero; 2]; T];
+        for v in 0..width {
+            let codes = panel_codes::<P>(vectors, width * j + v, half);
+            for t in 0..T {
+                let x = &q[t].as_chunks::<8>().0[width * j + v];
+                for (i, &codes) in codes.iter().enumerate() {
+                    // … if six-bit codes are summed up in two parts: 2 · 2 · 63 · 127 = 32004 and 8 · 2 · 15 · 127 = 30480.
+                    let part = if P::HIGH == 0 { 0 } else { i };
+                    pairs[t][part] = _mm256_add_epi16(pairs[t][part], _mm256_maddubs_epi16(codes, word(x, i)));
+                }
+            }
+        }
+        let every = if P::FINE { 1 } else { 4 / width };
+        let scale = _mm256_cvtepi8_epi32(load8(&scales[2 * (j / every) + half]));
+        let twice = _mm256_or_si256(_mm256_slli_epi32::<16>(scale), _mm256_and_si256(scale, _mm256_set1_epi32(0xffff)));
+        for t in 0..T {
+            let parts = if P::HIGH == 0 { &pairs[t][..1] } else { &pairs[t][..] };
+            for &pairs in parts {
+                scaled[t] = _mm256_add_epi32(scaled[t], _mm256_madd_epi16(pairs, twice));
+            }
+            if let Some(bias) = P::BIAS {
+                let columns = &sums[t][width / 2 * j..width / 2 * (j + 1)];
+                let sum: i32 = columns.iter().map(|&sum| i32::from(sum)).sum();
+                let off = _mm256_mullo_epi32(scale, _mm256_set1_epi32(bias * sum));
+                scaled[t] = _mm256_sub_epi32(scaled[t], off);
+            }
+        }
+    }
+    let mut offset = [zero; T];
+    if P::BIAS.is_none() {
+        let mins = panel[P::MINS_AT..P::D_AT].as_chunks::<16>().0;
+        for j in 0..4 {
+            // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+            let mins = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(mins[2 * j + half].as_ptr().cast()) });
+            for t in 0..T {
+                let [a, b, c, d] = sums[t].as_chunks::<4>().0[j];
+                let pair = _mm256_set1_epi32(bytemuck::cast([a + b, c + d]));
+                offset[t] = _mm256_add_epi32(offset[t], _mm256_madd_epi16(mins, pair));
+            }
+        }
+    }
+    for (t, out) in out.iter_mut().enumerate() {
+        out.scaled[8 * half..][..8].copy_from_slice(&lanes(scaled[t]));
+        out.offset[8 * half..][..8].copy_from_slice(&lanes(offset[t]));
+    }
+}
+
+/// The codes of eight columns from column `8 · v` on, four in each vector, of eight rows. `vectors` are halves of the layout's.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn panel_codes<P: Panel>(vectors: &[[u8; 32]], v: usize, half: usize) -> [__m256i; 2] {
+    let low = _mm256_set1_epi8(15);
+    let w = load(&vectors[2 * v + half]);
+    let mut codes = [_mm256_and_si256(w, low), _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)];
+    match P::HIGH {
+        1 => {
+            let high = load(&vectors[64 + 2 * (v / 4) + half]);
+            let mask = _mm256_set1_epi8(16);
+            let field = match v % 4 {
+                0 => [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<3>(high)],
+                1 => [_mm256_slli_epi16::<2>(high), _mm256_slli_epi16::<1>(high)],
+                2 => [high, _mm256_srli_epi16::<1>(high)],
+                _ => [_mm256_srli_epi16::<2>(high), _mm256_srli_epi16::<3>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = _mm256_or_si256(*codes, _mm256_and_si256(field, mask));
+            }
+        }
+        2 => {
+            let high = load(&vectors[64 + 2 * (v / 2) + half]);
+            let mask = _mm256_set1_epi8(48);
+            let field = match v % 2 {
+                0 => [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high)],
+                _ => [high, _mm256_srli_epi16::<2>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = _mm256_or_si256(*codes, _mm256_and_si256(field, mask));
+            }
+        }
+        _ => {}
+    }
+    codes
 }
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
-    let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
-    // Eight rows at a time.
+fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let vectors = codes[..P::CODES].as_chunks::<32>().0;
+    let mut dots = [[_mm256_setzero_si256(); 2]; T];
     for half in 0..2 {
-        let mut scaled = [_mm256_setzero_si256(); T];
-        for (j, scales) in panel.scales.iter().enumerate() {
-            let scales = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(scales)[half]);
-            for k in 4 * j..4 * j + 4 {
-                let codes = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(&panel.codes[k])[half]);
-                for t in 0..T {
-                    let x = i32::from_le_bytes(q[t].as_chunks::<4>().0[k].map(|q| q as u8));
-                    let pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi32(x));
-                    scaled[t] = _mm256_add_epi32(scaled[t], _mm256_madd_epi16(pairs, scales));
+        for v in 0..4 {
+            let codes = if P::BYTES {
+                // Signed again: 255 · 127 · 2 would not fit an i16.
+                [4 * v, 4 * v + 2].map(|i| _mm256_xor_si256(load(&vectors[i + half]), _mm256_set1_epi8(-128)))
+            } else {
+                let w = load(&vectors[2 * v + half]);
+                [_mm256_and_si256(w, low), _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)]
+            };
+            for t in 0..T {
+                for (i, &codes) in codes.iter().enumerate() {
+                    let x = word(&q[t].as_chunks::<8>().0[v], i);
+                    let pairs = if P::BYTES {
+                        // c·q = |c| · (q with the sign of c)
+                        _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+                    } else {
+                        _mm256_maddubs_epi16(codes, x)
+                    };
+                    dots[t][half] = _mm256_add_epi32(dots[t][half], _mm256_madd_epi16(pairs, ones));
                 }
             }
         }
-        let mut offset = [_mm256_setzero_si256(); T];
-        for (j, offsets) in panel.offsets.iter().enumerate() {
-            let offsets = load(&bytemuck::cast_ref::<_, [[u8; 32]; 2]>(offsets)[half]);
-            for t in 0..T {
-                let pair: [i16; 2] = sums[t].as_chunks().0[j];
-                let products = _mm256_madd_epi16(offsets, _mm256_set1_epi32(bytemuck::cast(pair)));
-                offset[t] = _mm256_add_epi32(offset[t], products);
-            }
-        }
-        for (t, out) in out.iter_mut().enumerate() {
-            out.scaled[8 * half..][..8].copy_from_slice(&lanes(scaled[t]));
-            out.offset[8 * half..][..8].copy_from_slice(&lanes(offset[t]));
-        }
     }
-    out
+    std::array::from_fn(
+        #[inline(always)]
+        |t| {
+            let bias = if P::BYTES { 0 } else { P::BIAS * sums[t] };
+            let mut all = [0; GROUP];
+            for half in 0..2 {
+                let dot = _mm256_sub_epi32(dots[t][half], _mm256_set1_epi32(bias));
+                all[8 * half..][..8].copy_from_slice(&lanes(dot));
+            }
+            all
+        },
+    )
+}
+
+/// Four activations for all lanes.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn word(q: &[i8; 8], i: usize) -> __m256i {
+    _mm256_set1_epi32(i32::from_le_bytes(q.as_chunks::<4>().0[i].map(|q| q as u8)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load8(bytes: &[u8; 8]) -> __m128i {
+    _mm_cvtsi64_si128(i64::from_le_bytes(*bytes))
 }
 
 #[inline(always)]
 fn lanes(v: __m256i) -> [i32; 8] {
     // SAFETY: both are 32 bytes of plain integers.
     unsafe { std::mem::transmute::<__m256i, [i32; 8]>(v) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,f16c")]
-fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-    let ones = _mm256_set1_epi16(1);
-    let mut d = [_mm256_setzero_si256(); 8];
-    let parts = codes.0.as_chunks::<32>().0.iter().zip(q.as_chunks::<32>().0);
-    for (d, (codes, q)) in d.iter_mut().zip(parts) {
-        // c·q = |c| · (q with the sign of c)
-        let (codes, q) = (load(bytemuck::cast_ref(codes)), load(bytemuck::cast_ref(q)));
-        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(q, codes));
-        *d = _mm256_madd_epi16(pairs, ones);
-    }
-    // Sums of four within each half of d0..d3 and of d4..d7, then the halves.
-    let a = _mm256_hadd_epi32(_mm256_hadd_epi32(d[0], d[1]), _mm256_hadd_epi32(d[2], d[3]));
-    let b = _mm256_hadd_epi32(_mm256_hadd_epi32(d[4], d[5]), _mm256_hadd_epi32(d[6], d[7]));
-    let sums = _mm256_add_epi32(_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b));
-    lanes(sums)
 }
 
 #[inline]
@@ -273,6 +383,16 @@ fn load_bf16(bytes: &[u8; 64]) -> [__m256; 4] {
         *lanes = unsafe {
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(part.as_ptr().cast()))))
         };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_i8(bytes: &[u8; 32]) -> [__m256; 4] {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *lanes = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load8(part)));
     }
     lanes
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::kernel::isa::{Codes, Kernel, Panel, PanelSums, Task};
+use crate::kernel::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
@@ -38,21 +38,25 @@ impl Kernel for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn dot_scaled(self, codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
+    fn panel<P: Panel, const T: usize>(
+        self,
+        panel: &[u8],
+        q: [&[i8; 256]; T],
+        sums: [&[i16; 16]; T],
+    ) -> [PanelSums; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dot_scaled(codes, scales, q) }
+        unsafe { panel_sums::<P, T>(panel, q, sums) }
     }
 
     #[inline(always)]
-    fn panel<const T: usize>(self, panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+    fn small_panel<P: SmallPanel, const T: usize>(
+        self,
+        codes: &[u8],
+        q: [&[i8; 32]; T],
+        sums: [i32; T],
+    ) -> [[i32; GROUP]; T] {
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { panel_sums(panel, q, sums) }
-    }
-
-    #[inline(always)]
-    fn dots_of_32(self, codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { dots_of_32(codes, q) }
+        unsafe { small_panel::<P, T>(codes, q, sums) }
     }
 
     #[inline(always)]
@@ -71,6 +75,12 @@ impl Kernel for Avx512Vnni {
     fn load_bf16(self, bytes: &[u8; 64]) -> Self::Lanes {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { load_bf16(bytes) }
+    }
+
+    #[inline(always)]
+    fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { load_i8(bytes) }
     }
 
     #[inline(always)]
@@ -157,54 +167,51 @@ fn ternary_many<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
-fn dot_scaled(codes: &Codes, scales: &[i16; 16], q: &[i8; 256]) -> i32 {
-    // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
-    let scales = _mm512_castsi256_si512(unsafe { _mm256_loadu_si256(scales.as_ptr().cast()) });
-    // 64 codes are four groups of 16: pairs 0..8 take the scale 4v, pairs 8..16 the scale 4v + 1, and so on.
-    let first = _mm512_set_epi64(
-        0x0003_0003_0003_0003,
-        0x0003_0003_0003_0003,
-        0x0002_0002_0002_0002,
-        0x0002_0002_0002_0002,
-        0x0001_0001_0001_0001,
-        0x0001_0001_0001_0001,
-        0,
-        0,
-    );
-    let mut sum = _mm512_setzero_si512();
-    let parts = codes.0.as_chunks::<64>().0.iter().zip(q.as_chunks::<64>().0);
-    for (v, (codes, q)) in parts.enumerate() {
-        // Within 2·63·127: no saturation.
-        let pairs = _mm512_maddubs_epi16(load(bytemuck::cast_ref(codes)), load(bytemuck::cast_ref(q)));
-        let at = _mm512_add_epi16(first, _mm512_set1_epi16(4 * v as i16));
-        sum = _mm512_dpwssd_epi32(sum, pairs, _mm512_permutexvar_epi16(at, scales));
-    }
-    _mm512_reduce_add_epi32(sum)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
-fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
+fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
     let zero = _mm512_setzero_si512();
+    let vectors = panel[..P::SCALES_AT].as_chunks::<64>().0;
+    let scales = panel[P::SCALES_AT..P::MINS_AT].as_chunks::<16>().0;
     let mut scaled = [zero; T];
-    for (j, scales) in panel.scales.iter().enumerate() {
-        // Each scale is there twice: one of the two as i32.
-        let scales = _mm512_srai_epi32::<16>(load(bytemuck::cast_ref(scales)));
-        for t in 0..T {
-            let x = columns(&q[t].as_chunks().0[j]);
-            let mut dot = zero;
-            for (codes, x) in panel.codes[4 * j..4 * j + 4].iter().zip(x) {
-                dot = _mm512_dpbusd_epi32(dot, load(bytemuck::cast_ref(codes)), _mm512_set1_epi32(x));
+    for j in 0..8 {
+        // Sums of the two halves of 32 columns: with a scale for each, or together.
+        let mut dots = [[zero; 2]; T];
+        for v in 0..4 {
+            let codes = panel_codes::<P>(vectors, 4 * j + v);
+            for t in 0..T {
+                let x = q[t].as_chunks::<8>().0[4 * j + v];
+                dots[t][v / 2] = _mm512_dpbusd_epi32(dots[t][v / 2], codes[0], word(&x, 0));
+                dots[t][v / 2] = _mm512_dpbusd_epi32(dots[t][v / 2], codes[1], word(&x, 1));
             }
-            scaled[t] = _mm512_add_epi32(scaled[t], _mm512_mullo_epi32(dot, scales));
+        }
+        for t in 0..T {
+            let bias = |sum: i32| _mm512_set1_epi32(P::BIAS.unwrap_or(0) * sum);
+            let [a, b] = [i32::from(sums[t][2 * j]), i32::from(sums[t][2 * j + 1])];
+            if P::FINE {
+                for (half, sum) in [a, b].into_iter().enumerate() {
+                    let scale = _mm512_cvtepi8_epi32(load16(&scales[2 * j + half]));
+                    let dot = _mm512_sub_epi32(dots[t][half], bias(sum));
+                    scaled[t] = _mm512_add_epi32(scaled[t], _mm512_mullo_epi32(dot, scale));
+                }
+            } else {
+                let scale = _mm512_cvtepi8_epi32(load16(&scales[j]));
+                let mut dot = _mm512_add_epi32(dots[t][0], dots[t][1]);
+                if P::BIAS.is_some() {
+                    dot = _mm512_sub_epi32(dot, bias(a + b));
+                }
+                scaled[t] = _mm512_add_epi32(scaled[t], _mm512_mullo_epi32(dot, scale));
+            }
         }
     }
     let mut offset = [zero; T];
-    for (j, offsets) in panel.offsets.iter().enumerate() {
-        let offsets = load(bytemuck::cast_ref(offsets));
-        for t in 0..T {
-            let pair: [i16; 2] = sums[t].as_chunks().0[j];
-            offset[t] = _mm512_dpwssd_epi32(offset[t], offsets, _mm512_set1_epi32(bytemuck::cast(pair)));
+    if P::BIAS.is_none() {
+        for (j, mins) in panel[P::MINS_AT..P::D_AT].as_chunks::<32>().0.iter().enumerate() {
+            // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
+            let mins = _mm512_cvtepu8_epi16(unsafe { _mm256_loadu_si256(mins.as_ptr().cast()) });
+            for t in 0..T {
+                let [a, b, c, d] = sums[t].as_chunks::<4>().0[j];
+                let pair = _mm512_set1_epi32(bytemuck::cast([a + b, c + d]));
+                offset[t] = _mm512_dpwssd_epi32(offset[t], mins, pair);
+            }
         }
     }
     std::array::from_fn(
@@ -213,25 +220,86 @@ fn panel_sums<const T: usize>(panel: &Panel, q: [&[i8; 256]; T], sums: [&[i16; 1
     )
 }
 
+/// The codes of eight columns from column `8 · v` on: four in each vector.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
-fn dots_of_32(codes: &Codes, q: &[i8; 256]) -> [i32; 8] {
-    let zero = _mm512_setzero_si512();
-    let mut d = [zero; 4];
-    let parts = codes.0.as_chunks::<64>().0.iter().zip(q.as_chunks::<64>().0);
-    for (d, (codes, q)) in d.iter_mut().zip(parts) {
-        // c·q = |c| · (q with the sign of c)
-        let (codes, q) = (load(bytemuck::cast_ref(codes)), load(bytemuck::cast_ref(q)));
-        let q = _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(codes), zero, q);
-        *d = _mm512_dpbusd_epi32(zero, _mm512_abs_epi8(codes), q);
+fn panel_codes<P: Panel>(vectors: &[[u8; 64]], v: usize) -> [__m512i; 2] {
+    let low = _mm512_set1_epi8(15);
+    let w = load(&vectors[v]);
+    let mut codes = [_mm512_and_si512(w, low), _mm512_and_si512(_mm512_srli_epi16::<4>(w), low)];
+    match P::HIGH {
+        1 => {
+            // Fields 2v and 2v + 1 of eight.
+            let high = load(&vectors[32 + v / 4]);
+            let mask = _mm512_set1_epi8(16);
+            let field = match v % 4 {
+                0 => [_mm512_slli_epi16::<4>(high), _mm512_slli_epi16::<3>(high)],
+                1 => [_mm512_slli_epi16::<2>(high), _mm512_slli_epi16::<1>(high)],
+                2 => [high, _mm512_srli_epi16::<1>(high)],
+                _ => [_mm512_srli_epi16::<2>(high), _mm512_srli_epi16::<3>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = _mm512_or_si512(*codes, _mm512_and_si512(field, mask));
+            }
+        }
+        2 => {
+            let high = load(&vectors[32 + v / 2]);
+            let mask = _mm512_set1_epi8(48);
+            let field = match v % 2 {
+                0 => [_mm512_slli_epi16::<4>(high), _mm512_slli_epi16::<2>(high)],
+                _ => [high, _mm512_srli_epi16::<2>(high)],
+            };
+            for (codes, field) in codes.iter_mut().zip(field) {
+                *codes = _mm512_or_si512(*codes, _mm512_and_si512(field, mask));
+            }
+        }
+        _ => {}
     }
-    // d[v] holds block 2v in its low half and block 2v + 1 in its high half. Two rounds of adding neighbours leave in each
-    // quarter the sums of four of d[0], d[1], d[2], d[3]; then quarters 0 + 1 are the even blocks and 2 + 3 the odd ones.
-    let pairs = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    let (a, b) = (pairs(d[0], d[1]), pairs(d[2], d[3]));
-    let fours = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    let s = lanes(_mm512_add_epi32(fours, _mm512_shuffle_i64x2::<0b10_11_00_01>(fours, fours)));
-    [s[0], s[8], s[1], s[9], s[2], s[10], s[3], s[11]]
+    codes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
+    let low = _mm512_set1_epi8(15);
+    let zero = _mm512_setzero_si512();
+    let vectors = codes[..P::CODES].as_chunks::<64>().0;
+    let mut dots = [[zero; 2]; T];
+    for v in 0..4 {
+        let codes = if P::BYTES {
+            [load(&vectors[2 * v]), load(&vectors[2 * v + 1])]
+        } else {
+            let w = load(&vectors[v]);
+            [_mm512_and_si512(w, low), _mm512_and_si512(_mm512_srli_epi16::<4>(w), low)]
+        };
+        for t in 0..T {
+            let x = q[t].as_chunks::<8>().0[v];
+            for i in 0..2 {
+                dots[t][i] = _mm512_dpbusd_epi32(dots[t][i], codes[i], word(&x, i));
+            }
+        }
+    }
+    std::array::from_fn(
+        #[inline(always)]
+        |t| {
+            let dot = _mm512_add_epi32(dots[t][0], dots[t][1]);
+            lanes(_mm512_sub_epi32(dot, _mm512_set1_epi32(P::BIAS * sums[t])))
+        },
+    )
+}
+
+/// Four activations for all lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn word(q: &[i8; 8], i: usize) -> __m512i {
+    _mm512_set1_epi32(i32::from_le_bytes(q.as_chunks::<4>().0[i].map(|q| q as u8)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load16(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 bytes are read from an array of 16 bytes; an unaligned load.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
 #[inline]
@@ -267,6 +335,16 @@ fn load_bf16(bytes: &[u8; 64]) -> [__m512; 2] {
                 part.as_ptr().cast(),
             ))))
         };
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,f16c")]
+fn load_i8(bytes: &[u8; 32]) -> [__m512; 2] {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
+        *lanes = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(part)));
     }
     lanes
 }
