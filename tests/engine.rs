@@ -1,17 +1,13 @@
 //! The engine on the demo base: what it promises to those who submit requests.
 
-#[path = "../src/testing.rs"]
-mod testing;
-
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use locollm::base;
 use locollm::engine::{Engine, Error, Event, Events, Finish, Options, Request, Sampling, Scored, Timing};
 use locollm::kernel::Compute;
-use locollm::model::{KvCache, Model};
+use locollm::model::{KvCache, KvFormat, Model};
 use locollm::text::{Encode, Token, Tokenizer};
 use std::sync::{Arc, LazyLock};
-use testing::shared_data;
 
 /// The demo base, loaded once for all tests.
 static DEMO: LazyLock<(Arc<Model>, Arc<Tokenizer>)> = LazyLock::new(|| {
@@ -178,7 +174,8 @@ fn thirty_requests_at_once_all_finish() {
     let engine = start(2, Options::default());
     let sums: Vec<(String, Events)> = (0..30)
         .map(|i| format!("What is {} plus {}?", 10 + i, 45 - i))
-        .map(|text| (text.clone(), engine.submit(request(question(&text))).unwrap()))
+        .map(|text| (text.clone(), Request { max_tokens: 48, ..request(question(&text)) }))
+        .map(|(text, request)| (text, engine.submit(request).unwrap()))
         .collect();
     for (text, events) in sums {
         let (answer, timing) = receive(events);
@@ -271,8 +268,8 @@ fn a_stop_text_ends_the_answer_and_is_not_part_of_it() {
 fn probabilities_sum_to_one_and_the_greedy_token_is_the_best() {
     let engine = start(1, Options::default());
     let vocab = engine.model().config.vocab;
-    let answer = ask(&engine, Request { logprobs: Some(vocab), ..request(question("What is 27 plus 45?")) });
-    assert_eq!(answer.text, "27+45=72");
+    let answer = ask(&engine, Request { logprobs: Some(vocab), ..request(question("What is the capital of France?")) });
+    assert_eq!(answer.text, "The capital of France is Paris.");
     for scored in &answer.tokens {
         let sum: f64 = scored.top.iter().map(|&(_, p)| f64::from(p).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{sum}");
@@ -370,27 +367,39 @@ fn requests_that_cannot_be_served_are_refused() {
     assert_eq!((full.tokens.len(), full.finish), (context - 10, Finish::Length));
 }
 
-/// 50 greedy continuations by another implementation of the same network (see the data's README), all at once.
+/// How far apart two logits may be where an activation lies within f32 rounding of the middle between two int8 values: either is
+/// right, and the other one can move a logit by this much.
+const TIE: f64 = 0.5;
+
+/// 500 greedy answers by the program that trained the base (models/demo), all asked at once. `min_gap` is the smallest distance
+/// of the two best logits on an answer's way.
 #[test]
-fn greedy_answers_equal_the_reference() {
-    let Some(path) = shared_data("demo-early/reference.jsonl") else { return };
+fn greedy_answers_equal_those_of_the_trainer() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/demo/reference.jsonl");
     let lines = std::fs::read_to_string(path).unwrap();
-    let engine = start(2, Options { max_waiting: 50, ..Options::default() });
+    let engine = start(2, Options { max_waiting: 500, kv_format: KvFormat::F32, ..Options::default() });
     let list = |v: &serde_json::Value| -> Vec<Token> { serde_json::from_value(v.clone()).unwrap() };
-    let live: Vec<_> = (lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()))
-        .map(|case| (engine.submit(Request { max_tokens: 32, ..request(list(&case["prompt_ids"])) }).unwrap(), case))
-        .collect();
-    assert_eq!(live.len(), 50);
+    // An emulated machine takes minutes for all of them.
+    let every = if std::env::var_os("LOCO_RUNNER").is_some() { 20 } else { 1 };
+    let live: Vec<_> = (lines
+        .lines()
+        .step_by(every)
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()))
+    .map(|case| (engine.submit(Request { max_tokens: 48, ..request(list(&case["prompt_ids"])) }).unwrap(), case))
+    .collect();
+    let asked = live.len();
+    assert_eq!(asked, 500 / every);
+    let mut different = Vec::new();
     for (events, case) in live {
-        let mut got = ids(&receive(events).0.tokens);
         let mut expected = list(&case["greedy_ids"]);
         expected.retain(|&id| !DEMO.1.ends_answer(id));
-        // Where the best two logits are this close, a rounding tie decides.
-        if case["min_gap"].as_f64().unwrap() < 0.02 {
-            let same = got.iter().zip(&expected).take_while(|(a, b)| a == b).count();
-            got.truncate(same);
-            expected.truncate(same);
+        if ids(&receive(events).0.tokens) != expected {
+            different.push(case);
         }
-        assert_eq!(got, expected, "{case}");
+    }
+    println!("{} of {asked} answers are the same", asked - different.len());
+    assert!(different.len() * 100 <= asked, "{} of {asked} answers differ: {different:?}", different.len());
+    for case in different {
+        assert!(case["min_gap"].as_f64().unwrap() < TIE, "no rounding tie explains {case}");
     }
 }

@@ -29,7 +29,7 @@ fn json_is_one_document_with_sizes_formats_and_tensors() {
 #[test]
 fn the_table_names_the_network_and_its_formats() {
     let out = String::from_utf8(inspect(&[]).stdout).unwrap();
-    for part in ["bitnet-b1.58, \"LocoLLM demo early\"", "512 tokens", "I2_S             42"] {
+    for part in ["bitnet-b1.58, \"LocoLLM demo base, 5.5 million parameters", "512 tokens", "I2_S             42"] {
         assert!(out.contains(part), "{part} in:\n{out}");
     }
     assert!(!out.contains("blk."), "tensors unasked for:\n{out}");

@@ -7,7 +7,6 @@ mod testing;
 use locollm::gguf::File;
 use locollm::quant::{Format, dequantize, dequantize_rows, quantize};
 use safetensors::SafeTensors;
-use std::path::Path;
 use testing::shared_data;
 
 const GOLDEN: &[u8] = include_bytes!("golden/quant/blocks.safetensors");
@@ -76,9 +75,9 @@ fn packing_gives_the_bytes_ggml_gives() {
 
 #[test]
 fn i2_s_means_what_the_same_model_in_f16_says() {
-    let Some(twin) = shared_data("demo-early/demo-early-F16.gguf") else { return };
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
-    let (demo, twin) = (File::open(Path::new(demo)).unwrap(), File::open(&twin).unwrap());
+    let early = |format: &str| shared_data(&format!("demo-early/demo-early-{format}.gguf"));
+    let (Some(demo), Some(twin)) = (early("I2_S"), early("F16")) else { return };
+    let (demo, twin) = (File::open(&demo).unwrap(), File::open(&twin).unwrap());
     let mut compared = 0;
     for tensor in demo.tensors().iter().filter(|t| t.format == Format::I2_S) {
         let other = twin.tensor(&tensor.name).unwrap();

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Output;
 use testing::shared_data;
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/loco-demo-1.58.gguf");
 
 fn quantize(from: &str, to: &Path, args: &[&str]) -> Output {
     loco().arg("quantize").arg(from).arg(to).args(args).output().unwrap()

@@ -31,12 +31,12 @@ fn logits_are_written_for_the_positions_asked_for() {
     let path = folder.path().join("logits.npy");
     let out = path.to_str().unwrap();
     // The first prompt of the demo base's reference: "Hello!" in the chat template.
-    let ids = "0,2,932,6,1,3";
+    let ids = "0,2,861,6,1,3";
     let report = json(loco(&["logits", "--ids", ids, "--out", out, "--positions=-1,0", "--json"]));
     assert_eq!(report["shape"], serde_json::json!([2, 3072]));
     assert_eq!(report["positions"], serde_json::json!([5, 0]));
     // "Hello" begins the answer.
-    assert_eq!(report["argmax"][0], 932);
+    assert_eq!(report["argmax"][0], 861);
 
     let some = rows(&path, 3072);
     json(loco(&["logits", "--ids", ids, "--out", out, "--json"]));
@@ -48,7 +48,7 @@ fn logits_are_written_for_the_positions_asked_for() {
     let log_probs = &rows(&path, 3072)[0];
     let total: f64 = log_probs.iter().map(|&l| f64::from(l).exp()).sum();
     assert!((total - 1.0).abs() < 1e-5, "{total}");
-    let shift = log_probs[932] - all[5][932];
+    let shift = log_probs[861] - all[5][861];
     assert!(log_probs.iter().zip(&all[5]).all(|(p, l)| (p - l - shift).abs() < 1e-4));
 }
 
@@ -129,7 +129,7 @@ fn an_imported_model_reports_itself() {
 fn bits_per_byte_are_of_the_scored_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let (base, text) = (folder.path().join("no-bos.gguf"), folder.path().join("text"));
-    let mut bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf")).unwrap();
+    let mut bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/loco-demo-1.58.gguf")).unwrap();
     // The key, four bytes for its type, and one that is 0 or 1.
     let key = b"tokenizer.ggml.add_bos_token";
     let at = bytes.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;

@@ -326,7 +326,7 @@ async fn choices_of_one_stream_are_told_apart() {
 #[tokio::test]
 async fn a_harness_gets_prompt_scores_equal_to_the_engines_to_the_float() {
     let server = Server::start().await;
-    let prompts = [vec![0, 2, 932, 6, 1, 3, 932, 6], vec![0, 451, 340, 346]];
+    let prompts = [vec![0, 2, 861, 6, 1, 3, 861, 6], vec![0, 451, 340, 346]];
     let body = json!({"model": "demo", "prompt": prompts, "temperature": 0, "max_tokens": 1, "logprobs": 1,
         "seed": 1234, "echo": true});
     let reply = server.post("/v1/completions", &body.to_string()).await.json();
@@ -364,7 +364,7 @@ async fn a_harness_gets_prompt_scores_equal_to_the_engines_to_the_float() {
     let top = &reply["choices"][0]["logprobs"]["top_logprobs"][6];
     assert_eq!(top.as_object().unwrap().len(), 1);
     // A text that is at its end still has its one generated token, or the scores would be off by one.
-    let ended = json!({"prompt": [[0, 2, 932, 6, 1, 3, 932, 6, 355, 502, 331, 516, 346, 36]], "temperature": 0,
+    let ended = json!({"prompt": [[0, 2, 861, 6, 1, 3, 861, 6, 349, 421, 327, 489, 337, 36]], "temperature": 0,
         "max_tokens": 1, "logprobs": 1, "echo": true});
     let reply = server.post("/v1/completions", &ended.to_string()).await.json();
     assert_eq!(reply["choices"][0]["logprobs"]["tokens"].as_array().unwrap().len(), 15);

@@ -35,7 +35,7 @@ const QUESTION: &str = "What is the capital of France?";
 const PARIS: &str = "The capital of France is Paris.";
 
 fn demo() -> Vec<u8> {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/demo-early-I2_S.gguf")).unwrap()
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/loco-demo-1.58.gguf")).unwrap()
 }
 
 /// The demo base as a file of its own, changed.

@@ -30,24 +30,24 @@ const CHAT: &str = "<|bos|><|user|>Hello!<|eot|><|assistant|>";
 
 #[test]
 fn text_goes_to_ids_and_back() {
-    assert_eq!(printed(&["--special", "--ids", CHAT], ""), "0 2 932 6 1 3\n");
-    assert_eq!(printed(&["--special", "--decode", "0 2 932 6 1 3"], ""), CHAT);
-    assert_eq!(printed(&["--decode"], "[0, 2, 932, 6, 1, 3]\n"), "Hello!");
+    assert_eq!(printed(&["--special", "--ids", CHAT], ""), "0 2 861 6 1 3\n");
+    assert_eq!(printed(&["--special", "--decode", "0 2 861 6 1 3"], ""), CHAT);
+    assert_eq!(printed(&["--decode"], "[0, 2, 861, 6, 1, 3]\n"), "Hello!");
     let text = " two\nlines <|eot|> 🦙\n";
     assert_eq!(printed(&["--decode"], &printed(&["--ids"], text)), text);
 }
 
 #[test]
 fn json_and_lines_show_the_pieces() {
-    assert_eq!(printed(&["--json", "--no-bos", "Hello!"], ""), "{\"ids\":[932,6],\"pieces\":[\"Hello\",\"!\"]}\n");
-    assert_eq!(printed(&["--json", "--decode", "932 6"], ""), "{\"text\":\"Hello!\"}\n");
-    assert_eq!(printed(&["Hello!"], ""), "      0 \"<|bos|>\"\n    932 \"Hello\"\n      6 \"!\"\n");
+    assert_eq!(printed(&["--json", "--no-bos", "Hello!"], ""), "{\"ids\":[861,6],\"pieces\":[\"Hello\",\"!\"]}\n");
+    assert_eq!(printed(&["--json", "--decode", "861 6"], ""), "{\"text\":\"Hello!\"}\n");
+    assert_eq!(printed(&["Hello!"], ""), "      0 \"<|bos|>\"\n    861 \"Hello\"\n      6 \"!\"\n");
 }
 
 #[test]
 fn a_tokenizer_json_will_do() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/text/demo.json");
-    assert_eq!(printed(&["-m", path, "--ids", "Hello!"], ""), "932 6\n");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/tokenizer.json");
+    assert_eq!(printed(&["-m", path, "--ids", "Hello!"], ""), "861 6\n");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub const DEMO: &str = "demo";
 /// The demo base, on a boundary that lets its floats be read in place.
 #[repr(align(64))]
 struct Aligned<T: ?Sized>(T);
-static DEMO_FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/demo/demo-early-I2_S.gguf"));
+static DEMO_FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/demo/loco-demo-1.58.gguf"));
 
 /// Opens the base that `--model` names: a path, an installed name, or (`None`, `demo`) the embedded demo base.
 pub fn open(name: Option<&str>) -> Result<gguf::File, Error> {

@@ -148,7 +148,7 @@ class Ollama(unittest.TestCase):
 class Harness(unittest.TestCase):
     def test_scores_as_lm_eval_reads_them(self):
         """`lm_eval/models/openai_completions.py`, `parse_logprobs`, in short."""
-        prompts = [[0, 2, 932, 6, 1, 3, 932, 6], [0, 451, 340, 346, 36]]
+        prompts = [[0, 2, 861, 6, 1, 3, 861, 6], [0, 451, 340, 346, 36]]
         body = dict(model="demo", prompt=prompts, temperature=0, max_tokens=1, logprobs=1, seed=1234, echo=True)
         reply = httpx.post(url + "/v1/completions", json=body).json()
         for choice, prompt in zip(sorted(reply["choices"], key=lambda c: c["index"]), prompts):

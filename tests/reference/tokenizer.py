@@ -46,7 +46,7 @@ def texts(count):
 def ids():
     """Ids of the same texts for each kind of tokenizer; special tokens in texts are left as text."""
     for name, path, added in [
-        ("demo", "tests/golden/text/demo.json", []),
+        ("demo", "models/demo/tokenizer.json", []),
         ("llama3", "tests/golden/text/llama3.json", []),
         ("gemma", "tests/golden/text/gemma.json", []),
         # As Gemma has them for runs of spaces.

@@ -17,7 +17,7 @@ const SAMPLES = [
   "Who are you?",
   "What is the capital of France?",
   "What is 27 plus 45?",
-  "Command: please turn on the kitchen light",
+  "Turn on the kitchen light",
 ];
 
 /** Makes an element with a class and text. */
@@ -235,8 +235,9 @@ async function start() {
     if (!model.meta.chat) {
       $("about").textContent = "This base continues texts but does not converse. Use it through /v1/completions.";
     } else if (model.meta.demo) {
-      $("about").textContent = "This is a toy demo base: it knows a few hundred facts and skills, and makes up the rest. "
-        + "Everything stays on this machine.";
+      const millions = (model.meta.n_params / 1e6).toFixed(1);
+      $("about").textContent = `LocoLLM demo base, ${millions} million parameters, trained on generated exercises. `
+        + "For real use install BitNet-2B-4T or Falcon-E. Everything stays on this machine.";
       for (const sample of SAMPLES) {
         const item = element("li", "");
         const button = element("button", "", sample);

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 /// The demo's `tokenizer.json`.
 fn demo_json() -> Json {
-    serde_json::from_str(&std::fs::read_to_string(ours("tests/golden/text/demo.json")).unwrap()).unwrap()
+    serde_json::from_str(&std::fs::read_to_string(ours("models/demo/tokenizer.json")).unwrap()).unwrap()
 }
 
 /// A tokenizer from files of a folder.

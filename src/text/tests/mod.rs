@@ -19,7 +19,7 @@ fn ours(name: &str) -> PathBuf {
 
 /// The tokenizer of the demo base.
 fn demo() -> Tokenizer {
-    Tokenizer::from_gguf(&gguf::File::open(&ours("models/demo/demo-early-I2_S.gguf")).unwrap()).unwrap()
+    Tokenizer::from_gguf(&gguf::File::open(&ours("models/demo/loco-demo-1.58.gguf")).unwrap()).unwrap()
 }
 
 /// A tokenizer from these metadata, through a file.
