@@ -9,11 +9,12 @@ pub fn read_bandwidth(compute: &Compute, time: Duration) -> f64 {
     /// Larger than the caches of a desktop processor.
     const BUFFER: usize = 256 << 20;
     const PIECE: usize = 1 << 18;
-    let buffer: Vec<u64> = (0..BUFFER as u64 / 8).collect();
+    // Written to, so that each page is memory of its own.
+    let buffer = vec![1.0f32; BUFFER / 4];
     let (mut best, start) = (f64::INFINITY, Instant::now());
     while best.is_infinite() || start.elapsed() < time {
         let pass = Instant::now();
-        let pieces: Vec<&[u64]> = buffer.chunks(PIECE / 8).collect();
+        let pieces: Vec<&[f32]> = buffer.chunks(PIECE / 4).collect();
         compute.for_each(pieces.len(), &|i| {
             std::hint::black_box(compute.sum(pieces[i]));
         });
@@ -60,6 +61,14 @@ pub fn processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_reads_every_number() {
+        let compute = Compute::new(None, Some(1)).unwrap();
+        for n in [0, 1, 127, 128, 300, 4096] {
+            assert_eq!(compute.sum(&vec![1.0; n]), n as f32);
+        }
+    }
 
     #[test]
     fn this_process_takes_memory_and_never_more_than_its_peak() {

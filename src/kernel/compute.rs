@@ -120,9 +120,9 @@ impl Compute {
         });
     }
 
-    /// The wrapping sum of `words`, on the calling thread: a read as fast as it can be.
-    pub fn sum(&self, words: &[u64]) -> u64 {
-        self.kernels.run(super::read::Sum(words))
+    /// The sum of `numbers` in some order, on the calling thread: a read as fast as it can be.
+    pub fn sum(&self, numbers: &[f32]) -> f32 {
+        self.kernels.run(super::read::Sum(numbers))
     }
 
     /// `Σ a[i]·b[i]` with 32 partial sums in a fixed order.

@@ -57,13 +57,13 @@ pub enum CompactHead {
     /// None: the file's own head alone.
     #[default]
     File,
-    /// Q6_K (Q8_0 where rows are no whole number of its blocks) for F32, F16 and BF16 heads over 32 MB.
+    /// Q8_0 for F32, F16 and BF16 heads over 32 MB.
     Auto,
     /// 8 bits.
     Q8_0,
-    /// 6 bits.
+    /// 6 bits; takes longer to make.
     Q6_K,
-    /// 4 bits.
+    /// 4 bits, the fastest; takes longer to make.
     Q4_K,
 }
 

@@ -99,9 +99,8 @@ impl Weights {
 fn automatic_head(tensor: &Tensor) -> Option<Format> {
     const SMALL: usize = 32 << 20;
     let floats = matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16);
-    let fits = |format: &Format| tensor.dims[0].is_multiple_of(format.block_len());
-    let wanted = floats && tensor.range().len() > SMALL;
-    wanted.then(|| [Format::Q6_K, Format::Q8_0].into_iter().find(fits)).flatten()
+    let fits = tensor.dims[0].is_multiple_of(Format::Q8_0.block_len());
+    (floats && fits && tensor.range().len() > SMALL).then_some(Format::Q8_0)
 }
 
 /// Takes tensors out of a file by name and shape, and remembers which.
