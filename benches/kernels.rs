@@ -1,10 +1,11 @@
-//! Speed of the matrix products: `cargo bench --bench kernels -- [--threads N] [--mb SIZE] [--isa ISA] [FORMAT …]`
+//! Speed of the matrix products: `cargo bench --bench kernels -- [--threads N] [--mb SIZE] [--isa ISA] [--count N] [FORMAT …]`, a ternary
+//! format in each of its layouts
 //!
 //! One token reads a matrix of SIZE megabytes (more than the caches hold), so GB/s is the figure; many tokens share a smaller
 //! one, so GMAC/s is. Each figure is the best of several runs. Plain reading of the same memory comes first, as the yardstick.
 
 use locollm::gguf::Bytes;
-use locollm::kernel::{Activations, Compute, Isa, Matrix};
+use locollm::kernel::{Activations, Compute, Isa, Layout, Matrix};
 use locollm::quant::Format;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -18,24 +19,33 @@ struct Settings {
     megabytes: usize,
     isas: Vec<Isa>,
     formats: Vec<Format>,
+    /// In place of measuring, so many products with one token: for those who count instructions from outside.
+    count: Option<usize>,
 }
 
 fn main() {
     let settings = settings();
     let threads = settings.threads;
+    if let Some(count) = settings.count {
+        return products(&settings, count);
+    }
     println!("read: {:.1} GB/s", read_speed(&settings));
-    println!("{:<12} {:<6} {:>8} {:>10} {:>10} {:>10}", "isa", "format", "GB/s n=1", "GMAC/s n=1", "n=8", "n=64");
-    for &format in &settings.formats {
-        let large = matrix(format, settings.megabytes << 20);
-        let small = matrix(format, 1 << 20);
+    println!("{:<12} {:<12} {:>8} {:>10} {:>10} {:>10}", "isa", "format", "GB/s n=1", "GMAC/s n=1", "n=8", "n=64");
+    for (format, layout) in settings.formats.iter().flat_map(|&format| layouts(format).map(move |l| (format, l))) {
+        let large = matrix(format, layout, settings.megabytes << 20);
+        let small = matrix(format, layout, 1 << 20);
+        let name = match large.layout() {
+            Some(layout) => format!("{layout:?}"),
+            None => format.name().to_string(),
+        };
         for &isa in &settings.isas {
             let compute = Compute::new(Some(isa), threads).expect("an instruction set that this CPU has");
             let one = seconds(&compute, &large, 1);
             let macs = |m: &Matrix, n: usize, s: f64| (m.rows() * m.cols() * n) as f64 / s * 1e-9;
             println!(
-                "{:<12} {:<6} {:>8.1} {:>10.1} {:>10.1} {:>10.1}",
+                "{:<12} {:<12} {:>8.1} {:>10.1} {:>10.1} {:>10.1}",
                 isa.to_string(),
-                format.name(),
+                name,
                 large.bytes() as f64 / one * 1e-9,
                 macs(&large, 1, one),
                 macs(&small, 8, seconds(&compute, &small, 8)),
@@ -47,13 +57,14 @@ fn main() {
 
 fn settings() -> Settings {
     let mut settings =
-        Settings { threads: None, megabytes: 256, isas: Compute::available(), formats: FORMATS.to_vec() };
+        Settings { threads: None, megabytes: 256, isas: Compute::available(), formats: FORMATS.to_vec(), count: None };
     let mut named = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--threads" => settings.threads = args.next().and_then(|n| n.parse().ok()),
             "--mb" => settings.megabytes = args.next().and_then(|n| n.parse().ok()).expect("--mb SIZE"),
+            "--count" => settings.count = args.next().and_then(|n| n.parse().ok()),
             "--isa" => {
                 let name = args.next().expect("--isa ISA");
                 settings.isas.retain(|isa| isa.to_string() == name);
@@ -68,14 +79,37 @@ fn settings() -> Settings {
     settings
 }
 
+/// `count` products with one token of each matrix of 2560 rows, on the last instruction set.
+fn products(settings: &Settings, count: usize) {
+    let isa = settings.isas.last().copied();
+    let compute = Compute::new(isa, Some(1)).expect("an instruction set that this CPU has");
+    for (format, layout) in settings.formats.iter().flat_map(|&format| layouts(format).map(move |l| (format, l))) {
+        let bytes = format.tensor_bytes(COLS * COLS).expect("whole blocks");
+        let w = matrix(format, layout, bytes);
+        let mut x = Activations::default();
+        x.reset(1, COLS);
+        let mut y = vec![0.0; w.rows()];
+        for _ in 0..count {
+            x.rows_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (i % 97) as f32 / 97.0 - 0.5);
+            compute.linear(&w, &mut x, &mut y);
+        }
+        eprintln!("{} {:?}: {count} × {} weights", format.name(), w.layout(), w.rows() * w.cols());
+    }
+}
+
+fn layouts(format: Format) -> impl Iterator<Item = Layout> {
+    let ternary = format == Format::I2_S;
+    [Layout::Panels, Layout::Trits, Layout::Rows, Layout::Columns].into_iter().take(if ternary { 4 } else { 1 })
+}
+
 /// About `size` bytes of weights with harmless scales.
-fn matrix(format: Format, size: usize) -> Matrix {
+fn matrix(format: Format, layout: Layout, size: usize) -> Matrix {
     let row = COLS / format.block_len() * format.block_bytes();
     let rows = (size / row).next_multiple_of(16);
     let length = format.tensor_bytes(rows * COLS).expect("whole blocks");
     // 0x24 and its shifts are ternary codes, small half floats, and anything at all as nibbles.
     let bytes: Vec<u8> = (0..length).map(|i| [0x24, 0x18, 0x21, 0x12][i * i % 11 % 4]).collect();
-    Matrix::from_format(format, rows, COLS, Bytes::new(bytes)).expect("a matrix")
+    Matrix::from_format_in(layout, format, rows, COLS, Bytes::new(bytes)).expect("a matrix")
 }
 
 /// Best time of a product with `n` tokens.

@@ -16,7 +16,8 @@ fn json_has_a_row_for_each_batch_and_depth() {
     let out = bench(&["--shape", "tiny", "--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!((&report["synthetic"], &report["threads"]), (&true.into(), &1.into()));
+    assert_eq!((&report["synthetic"], &report["threads"]["decode"]), (&true.into(), &1.into()));
+    assert_eq!((&report["kv"], &report["skip_zeros"]), (&"q8".into(), &true.into()));
     assert_eq!(report["prefill"]["tokens"], 8);
     let rows = report["decode"].as_array().unwrap();
     let rows: Vec<_> = rows.iter().map(|r| (r["batch"].as_u64().unwrap(), r["depth"].as_u64().unwrap())).collect();
@@ -42,6 +43,38 @@ fn the_demo_base_gives_a_table_and_csv() {
     let csv = String::from_utf8(bench(&["--model", "demo", "--csv"]).stdout).unwrap();
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [columns[0]; 5], "{csv}");
+}
+
+#[test]
+fn zeros_are_skipped_as_many_as_there_are() {
+    let open = |args: &[&str]| {
+        let out = bench(&[&["--shape", "tiny", "--json"], args].concat());
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let row = &report["decode"][2];
+        (row["open"].as_f64(), row["weight_bytes"].as_u64().unwrap(), report["layout"].as_str().unwrap().to_string())
+    };
+    let (half, at_half, _) = open(&[]);
+    let (few, at_few, layout) = open(&["--ffn-sparsity", "0.9", "--layout", "trits"]);
+    let (none, all, _) = open(&["--dense", "--layout", "panels"]);
+    assert!((0.3..0.7).contains(&half.unwrap()) && (0.02..0.2).contains(&few.unwrap()), "{half:?} {few:?}");
+    assert_eq!((none, layout.as_str()), (None, "trits"));
+    assert!(at_few < at_half && at_half < all, "{at_few} {at_half} {all}");
+}
+
+#[test]
+fn heads_are_compared_on_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "The cat sat on the mat. The dog sat on the log. Two and two make four.").unwrap();
+    let run = |args: &[&str]| {
+        let out = loco().args(["bench", "--heads", "--threads", "1", "--text"]).arg(&text).args(args).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let table = run(&[]);
+    assert!(table.contains("the file's own") && table.contains("Q8_0") && table.contains("text.txt"), "{table}");
+    let rows: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    assert!(rows[0]["own"] == true && rows[1]["perplexity"].as_f64().unwrap() > 1.0, "{rows}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use golden_cases::import_case;
 use locollm::convert::import::{Floats, Options};
 use locollm::gguf::File;
 use locollm::kernel::Compute;
-use locollm::model::{CompactHead, KvCache, KvFormat, Model, OutputHead, Span, State, Want};
+use locollm::model::{CompactHead, KvCache, KvFormat, Model, OutputHead, Packing, Span, State, Want};
 use locollm::score::{self, Bos, Scorer, Windows, perplexity};
 use locollm::text::Token;
 use std::sync::{Arc, Mutex};
@@ -281,7 +281,7 @@ fn a_compact_head_is_near_the_files_own_and_leaves_it_alone() {
     let ids: Vec<Token> = (0..40).map(|i| i * 71 % 3000).collect();
     let exact = logits(&Model::load(&file).unwrap(), &compute, &ids);
     for (head, most) in [(CompactHead::Q8_0, 0.03), (CompactHead::Q6_K, 0.07), (CompactHead::Q4_K, 0.2)] {
-        let model = Model::load_with(&file, head).unwrap();
+        let model = Model::load_with(&file, Packing { head, ..Packing::default() }).unwrap();
         assert!(model.bytes_per_token(OutputHead::Compact) < model.bytes_per_token(OutputHead::Exact));
         assert_eq!(logits(&model, &compute, &ids), exact, "{head:?}");
         let mut compact = Vec::new();

@@ -3,17 +3,19 @@
 //! The network alone is measured, one forward pass after another with greedy tokens: what `loco serve` adds (queue, sampling, text)
 //! is below a percent of a large base's step. Keys and values of positions before a measurement are made up.
 
+mod heads;
 mod machine;
 mod shapes;
 mod synthetic;
 
+pub use heads::{HeadCost, HeadsError, TEXT, head_costs};
 pub use machine::{Memory, forget_peak, memory, processor, read_bandwidth};
 pub use shapes::{Mix, SHAPES, Shape};
 pub use synthetic::{Error, file as synthetic_file};
 
 use crate::kernel::{Activations, Compute};
 use crate::meter::{Joules, Meter};
-use crate::model::{KvCache, KvFormat, Model, OutputHead, Span, State, Want};
+use crate::model::{KvCache, KvFormat, Model, OutputHead, Skipping, Span, State, Want};
 use crate::text::Token;
 use serde::Serialize;
 use std::time::Instant;
@@ -78,8 +80,12 @@ pub struct Decode {
     pub step: Seconds,
     /// Tokens per second of all sequences together, in the median.
     pub tokens_per_second: f64,
+    /// Bytes of weights read per token, without those that were skipped.
+    pub weight_bytes: usize,
     /// Bytes of weights read per second, in the median.
     pub weight_bytes_per_second: f64,
+    /// Of squared-ReLU layers, the share of neurons whose gate was open; the others' weights were not read.
+    pub open: Option<f64>,
     /// Energy per token, of the whole machine's processors, where they count it.
     pub joules_per_token: Option<Joules>,
 }
@@ -150,6 +156,7 @@ impl<'a> Bench<'a> {
         let mut all = Vec::new();
         let mut meter = Meter::detect();
         let mut joules = None;
+        self.state.skipping = Skipping::default();
         for _ in 0..self.plan.repeats {
             let mut tokens: Vec<Token> = (0..batch).map(|i| (i * 101 % vocab) as Token).collect();
             let start = Instant::now();
@@ -172,12 +179,16 @@ impl<'a> Bench<'a> {
         }
         let generated = (batch * self.plan.generate * self.plan.repeats) as f64;
         let step = Seconds::of(all);
+        let skipping = self.state.skipping;
+        let weight_bytes = self.model.bytes_read(OutputHead::Compact, skipping);
         Decode {
             batch,
             depth,
             step,
             tokens_per_second: batch as f64 / step.median,
-            weight_bytes_per_second: self.model.bytes_per_token(OutputHead::Compact) as f64 / step.median,
+            weight_bytes,
+            weight_bytes_per_second: weight_bytes as f64 / step.median,
+            open: (skipping.neurons > 0).then(|| skipping.open as f64 / skipping.neurons as f64),
             joules_per_token: joules.map(|j| Joules(j.0 / generated)),
         }
     }
@@ -284,7 +295,7 @@ mod tests {
 
     #[test]
     fn every_row_of_a_plan_is_measured() {
-        let file = synthetic_file(Shape::named("tiny").unwrap()).unwrap();
+        let file = synthetic_file(Shape::named("tiny").unwrap(), Some(0.75)).unwrap();
         let model = Model::load(&file).unwrap();
         let compute = Compute::new(None, Some(1)).unwrap();
         let plan =
@@ -295,6 +306,12 @@ mod tests {
             let row = bench.decode(batch, depth);
             assert_eq!((row.batch, row.depth), (batch, depth));
             assert!(row.step.min > 0.0 && row.weight_bytes_per_second > 0.0);
+            let all = model.bytes_per_token(OutputHead::Compact);
+            match row.open {
+                // About a quarter, as was asked for; the first weights of a made-up base are not quite even.
+                Some(open) if batch == 1 => assert!((0.1..0.4).contains(&open) && row.weight_bytes < all, "{row:?}"),
+                open => assert!(open.is_none() && batch > 1 && row.weight_bytes == all, "{row:?}"),
+            }
         }
         assert_eq!(bench.stability(4, 64).unwrap().tokens, 4 * 22);
     }

@@ -33,11 +33,12 @@ pub enum Error {
     Gguf(#[from] gguf::Error),
 }
 
-/// Writes the file.
+/// Writes the file. With `zeros`, from 0.5 to 1, so large a share of the gates of feed-forward layers is not positive: random gates are
+/// negative half of the time, and the others needed have weights of 0.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is too little of it.
-pub fn file(shape: &'static Shape) -> Result<File, Error> {
+pub fn file(shape: &'static Shape, zeros: Option<f64>) -> Result<File, Error> {
     let mut writer = Writer::new(std::path::Path::new(shape.name));
     for (key, value) in metadata(shape) {
         writer.metadata(&key, value);
@@ -55,8 +56,9 @@ pub fn file(shape: &'static Shape) -> Result<File, Error> {
     let mut source = Source::new();
     let mut write = || -> std::io::Result<()> {
         out.write_all(&layout.header)?;
-        for ((_, dims, format), size) in tensors.iter().zip(&layout.sizes) {
-            source.tensor(&mut out, *format, dims)?;
+        for ((name, dims, format), size) in tensors.iter().zip(&layout.sizes) {
+            let closed = zeros.filter(|_| name.ends_with("ffn_gate.weight")).map_or(0.0, |zeros| 2.0 * zeros - 1.0);
+            source.tensor(&mut out, *format, dims, closed)?;
             out.write_all(&vec![0; gguf::padded(*size) - size])?;
         }
         out.flush()
@@ -97,8 +99,8 @@ impl Source {
         Self { random: Pcg32::seed_from_u64(1), pools: HashMap::new() }
     }
 
-    /// Writes a tensor.
-    fn tensor(&mut self, out: &mut impl Write, format: Format, dims: &[usize]) -> std::io::Result<()> {
+    /// Writes a tensor; so large a share of its rows is zero.
+    fn tensor(&mut self, out: &mut impl Write, format: Format, dims: &[usize], closed: f64) -> std::io::Result<()> {
         if dims.len() == 1 {
             return out.write_all(&quant::quantize(format, &vec![1.0; dims[0]], dims[0]));
         }
@@ -107,7 +109,12 @@ impl Source {
         let random = &mut self.random;
         let pool = self.pools.entry(format).or_insert_with(|| pool(format, random));
         let blocks = (pool.len() - row_bytes) / format.block_bytes();
+        let zeros = quant::quantize(format, &vec![0.0; cols], cols);
         for _ in 0..rows {
+            if f64::from(self.random.next_u32()) < closed * f64::from(u32::MAX) {
+                out.write_all(&zeros[..row_bytes])?;
+                continue;
+            }
             let at = self.random.next_u32() as usize % blocks * format.block_bytes();
             out.write_all(&pool[at..at + row_bytes])?;
         }
@@ -142,7 +149,7 @@ mod tests {
     #[test]
     fn the_tiny_shape_loads_as_what_it_says() {
         let shape = Shape::named("tiny").unwrap();
-        let file = file(shape).unwrap();
+        let file = file(shape, None).unwrap();
         let model = Model::load(&file).unwrap();
         assert!(model.is_ternary());
         assert_eq!((model.config.dim, model.config.vocab, file.tensors().len()), (256, 3072, shape.tensors().len()));

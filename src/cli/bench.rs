@@ -1,13 +1,13 @@
 //! `loco bench`.
 
-use super::{Head, MOST_THREADS, between};
+use super::{MOST_THREADS, Weights, between};
 use crate::bench::{
-    Bench, Decode, Memory, Plan, Prefill, SHAPES, Shape, Stability, forget_peak, memory, processor, read_bandwidth,
-    synthetic_file,
+    Bench, Decode, HeadCost, Memory, Plan, Prefill, SHAPES, Shape, Stability, TEXT, forget_peak, head_costs, memory,
+    processor, read_bandwidth, synthetic_file,
 };
-use crate::kernel::{Compute, Isa};
+use crate::kernel::{Compute, Isa, Layout, Threads, Tuning};
 use crate::meter::Meter;
-use crate::model::{KvFormat, Model, OutputHead};
+use crate::model::{KvFormat, Model, OutputHead, Packing};
 use crate::{base, gguf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -47,10 +47,19 @@ pub(crate) struct Command {
     #[arg(long, default_value_t = 3, value_parser = between(1..=1000))]
     repeat: usize,
     /// Number format of cached keys and values.
-    #[arg(long, default_value = "f16")]
+    #[arg(long, default_value = "q8")]
     kv: KvFormat,
     #[command(flatten)]
-    head: Head,
+    weights: Weights,
+    /// Share of the neurons of a made-up squared-ReLU base that are zero; random weights give 0.5.
+    #[arg(long, value_name = "SHARE", value_parser = zeros, requires = "shape")]
+    ffn_sparsity: Option<f64>,
+    /// Instead, what compact output heads cost: the perplexity of a text with each.
+    #[arg(long, conflicts_with_all = ["shape", "stability", "csv"])]
+    heads: bool,
+    /// The text for --heads, UTF-8 [default: 2.4 kB of English prose that are part of the program].
+    #[arg(long, value_name = "FILE", requires = "heads")]
+    text: Option<std::path::PathBuf>,
     /// Instead, a long conversation of this many turns, to see whether memory grows.
     #[arg(long, value_name = "TURNS", value_parser = between(2..=1 << 30))]
     stability: Option<usize>,
@@ -69,7 +78,7 @@ struct Report {
     at: u64,
     processor: String,
     isa: String,
-    threads: usize,
+    threads: Threads,
     base: String,
     /// Whether the weights are made up.
     synthetic: bool,
@@ -79,6 +88,10 @@ struct Report {
     kv: String,
     /// Format of the output head that chose tokens.
     head: &'static str,
+    /// Layout of ternary weights that are all read.
+    layout: Layout,
+    /// Whether squared-ReLU layers skipped what is multiplied by zero.
+    skip_zeros: bool,
     /// Bytes of the file; a made-up one takes as much memory, which is not in `memory`.
     file_bytes: usize,
     load_seconds: f64,
@@ -94,13 +107,27 @@ struct Report {
 
 impl Command {
     pub(crate) fn run(self) -> Result<()> {
-        let compute = Compute::new(self.isa, self.threads)?;
+        let mut compute = Compute::new(self.isa, self.threads)?;
+        if self.heads {
+            return self.heads(&compute);
+        }
         eprintln!("measuring the read bandwidth of {} threads …", compute.threads());
         let read_bandwidth = read_bandwidth(&compute, Duration::from_millis(500));
+        eprintln!("measuring threads and layouts …");
+        let all = compute.used_threads();
+        let tuning = Tuning::measure(&mut compute)?;
+        if self.threads.is_some() {
+            compute.set_threads(all);
+        }
+        let packing = Packing {
+            head: self.weights.head,
+            layout: self.weights.layout.unwrap_or(tuning.layout),
+            skip_zeros: !self.weights.dense,
+        };
         forget_peak();
         let file = self.file()?;
         let start = Instant::now();
-        let model = Model::load_with(&file, self.head.head).with_context(|| format!("cannot load {}", file.name()))?;
+        let model = Model::load_with(&file, packing).with_context(|| format!("cannot load {}", file.name()))?;
         let load_seconds = start.elapsed().as_secs_f64();
         let context = model.config.context;
         // What does not fit is measured as deep as it goes.
@@ -121,13 +148,15 @@ impl Command {
             at: std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs()),
             processor: processor(),
             isa: compute.isa().to_string(),
-            threads: compute.threads(),
+            threads: compute.used_threads(),
             base: file.name().to_string(),
             synthetic: self.shape.is_some(),
             parameters: model.parameters(),
             bytes_per_token: model.bytes_per_token(OutputHead::Compact),
             kv: format!("{:?}", self.kv).to_lowercase(),
             head: model.head_format(OutputHead::Compact).name(),
+            layout: packing.layout,
+            skip_zeros: packing.skip_zeros,
             file_bytes: file.size(),
             load_seconds,
             read_bandwidth,
@@ -166,8 +195,38 @@ impl Command {
         };
         let shape = Shape::named(name).context("clap lets only known shapes through")?;
         eprintln!("making weights …");
-        Ok(synthetic_file(shape)?)
+        Ok(synthetic_file(shape, self.ffn_sparsity)?)
     }
+
+    /// What compact heads cost.
+    fn heads(&self, compute: &Compute) -> Result<()> {
+        let file = self.file()?;
+        let text = match &self.text {
+            Some(path) => &std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+            None => TEXT,
+        };
+        let costs = head_costs(&file, compute, Packing::default(), text)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&costs)?);
+            return Ok(());
+        }
+        let from = self.text.as_ref().map_or("the program's own text".into(), |path| path.display().to_string());
+        println!("{}: {} tokens of {from}", file.name(), costs[0].scored);
+        println!("head            MB   perplexity   against the file's own");
+        for HeadCost { format, own, bytes, perplexity, .. } in &costs {
+            let change = match own {
+                true => "the file's own".to_string(),
+                false => format!("{:+.2} %", (perplexity / costs[0].perplexity - 1.0) * 100.0),
+            };
+            println!("{format:<8} {:>9.1} {perplexity:>12.4}   {change}", *bytes as f64 / 1e6);
+        }
+        Ok(())
+    }
+}
+
+/// A share of zeros that made-up gates can have.
+fn zeros(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|share| (0.5..=1.0).contains(share)).ok_or("it must be a number from 0.5 to 1")
 }
 
 /// Bytes as GB.
@@ -178,7 +237,8 @@ fn gb(bytes: f64) -> f64 {
 impl Report {
     fn table(&self) {
         let made_up = if self.synthetic { "; speed only" } else { "" };
-        println!("{}, {} kernels, {} threads", self.processor, self.isa, self.threads);
+        let Threads { decode, prefill } = self.threads;
+        println!("{}, {} kernels, threads: {decode} to decode, {prefill} for prompts", self.processor, self.isa);
         println!(
             "{}: {:.2} G weights, {:.3} GB read per token{made_up}",
             self.base,
@@ -186,7 +246,8 @@ impl Report {
             gb(self.bytes_per_token as f64)
         );
         println!(
-            "head {}, keys and values {}; read bandwidth {:.1} GB/s, loaded in {:.1} s",
+            "{} layout, head {}, keys and values {}; read bandwidth {:.1} GB/s, loaded in {:.1} s",
+            self.layout,
             self.head,
             self.kv,
             gb(self.read_bandwidth),
@@ -211,6 +272,14 @@ impl Report {
                 d.depth,
                 d.tokens_per_second,
                 gb(d.weight_bytes_per_second)
+            );
+        }
+        let mut open = self.decode.iter().filter_map(|d| Some((d.open?, d.weight_bytes)));
+        if let Some((share, bytes)) = open.next() {
+            println!(
+                "        one sequence alone: {:.0} % of the neurons are open, {:.3} GB read per token",
+                share * 100.0,
+                gb(bytes as f64)
             );
         }
         match self.energy {
@@ -240,12 +309,19 @@ impl Report {
     fn csv(&self) {
         println!(
             "kind,batch,depth,tokens,tokens_per_second,seconds_min,seconds_median,seconds_max,weight_bytes_per_second,\
-             joules_per_token,read_bandwidth,isa,threads,head,kv,base,synthetic"
+             joules_per_token,read_bandwidth,isa,threads,head,kv,base,synthetic,layout,skip_zeros"
         );
         let base = self.base.replace('"', "\"\"");
         let tail = format!(
-            "{:.0},{},{},{},{},\"{base}\",{}",
-            self.read_bandwidth, self.isa, self.threads, self.head, self.kv, self.synthetic
+            "{:.0},{},{},{},{},\"{base}\",{},{},{}",
+            self.read_bandwidth,
+            self.isa,
+            self.threads.decode,
+            self.head,
+            self.kv,
+            self.synthetic,
+            self.layout,
+            self.skip_zeros
         );
         if let Some(p) = &self.prefill {
             let t = p.ttft;

@@ -2,7 +2,7 @@
 
 use super::talk::{Answer, Receiver, Talk, failure, figures, receive};
 use super::terminal::{one_line, show};
-use super::{Base, Head};
+use super::{Base, Weights};
 use crate::engine::{self, Events, Finish, Timing};
 use crate::host::LoadedBase;
 use crate::text::Message;
@@ -26,7 +26,7 @@ pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
     #[command(flatten)]
-    head: Head,
+    weights: Weights,
     #[command(flatten)]
     talk: Talk,
     /// How the base should behave.
@@ -37,7 +37,7 @@ pub(crate) struct Command {
 impl Command {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let options = engine::Options { max_sequences: 1, ..engine::Options::default() };
-        let base = self.base.load(&self.head, options)?;
+        let base = self.base.load(&self.weights, options)?;
         if let Err(why) = &base.template {
             anyhow::bail!("{} cannot chat ({why}); `loco query --raw` continues texts", base.id);
         }

@@ -1,15 +1,16 @@
 //! Loads the base that `--model` names, for the commands that talk.
 
-use super::{Base, Head};
+use super::{Base, Weights};
 use crate::host::{LoadedBase, Options};
 use crate::{base, engine};
 use anyhow::Context;
 
 impl Base {
     /// Loads the base and starts its engine.
-    pub(crate) fn load(&self, head: &Head, engine: engine::Options) -> anyhow::Result<LoadedBase> {
+    pub(crate) fn load(&self, weights: &Weights, engine: engine::Options) -> anyhow::Result<LoadedBase> {
         let file = base::open(self.model.as_deref())?;
-        let options = Options { isa: self.isa, threads: self.threads, head: head.head, engine };
+        let Weights { head, layout, dense } = *weights;
+        let options = Options { isa: self.isa, threads: self.threads, head, layout, dense, engine };
         LoadedBase::load(&file, options).with_context(|| format!("cannot load {}", file.name()))
     }
 }

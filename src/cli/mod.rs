@@ -8,6 +8,7 @@ mod load;
 mod logger;
 mod logits;
 mod perplexity;
+mod prepare;
 mod quantize;
 mod query;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Import(import::Command),
     /// Make a smaller GGUF file.
     Quantize(quantize::Command),
+    /// Keep a base's weights on the disk as this machine reads them, for a fast start in little memory.
+    Prepare(prepare::Command),
     /// Text to token ids and back.
     Tokenize(tokenize::Command),
     /// Write the logits of every position.
@@ -81,12 +84,18 @@ pub(crate) struct Base {
     pub(crate) isa: Option<crate::kernel::Isa>,
 }
 
-/// Which output head chooses tokens.
+/// How weights are kept in memory.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Head {
+pub(crate) struct Weights {
     /// Output head that chooses tokens. Log-probabilities, and the tokens of requests that ask for them, come from the file's own.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub(crate) head: CompactHead,
+    /// Layout of ternary weights [default: the faster one on this machine, measured once].
+    #[arg(long, value_name = "LAYOUT")]
+    pub(crate) layout: Option<crate::kernel::Layout>,
+    /// Compute in squared-ReLU layers what is multiplied by zero too: the same answers, to see what skipping it gains.
+    #[arg(long)]
+    pub(crate) dense: bool,
 }
 
 /// Runs the command line and returns the exit code: 0 only if what was asked for was done.
@@ -101,6 +110,7 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(c)) => c.run(),
         Some(Command::Import(c)) => c.run(),
         Some(Command::Quantize(c)) => c.run(),
+        Some(Command::Prepare(c)) => c.run(),
         Some(Command::Tokenize(c)) => c.run(),
         Some(Command::Logits(c)) => c.run(),
         Some(Command::Perplexity(c)) => c.run(),

@@ -3,7 +3,7 @@
 use super::Base;
 use crate::base;
 use crate::kernel::Compute;
-use crate::model::{CompactHead, KvFormat, Model, OutputHead};
+use crate::model::{CompactHead, KvFormat, Model, OutputHead, Packing};
 use crate::score::{Bos, Perplexity, Scorer, Windows, perplexity};
 use crate::text::{Encode, Token, Tokenizer};
 use anyhow::{Context, Result};
@@ -73,7 +73,7 @@ impl Command {
             std::fs::read_to_string(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         anyhow::ensure!(!text.is_empty(), "{} is empty", self.file.display());
         let file = base::open(self.base.model.as_deref())?;
-        let model = Model::load_with(&file, self.head)?;
+        let model = Model::load_with(&file, Packing { head: self.head, ..Packing::default() })?;
         let tokenizer = Tokenizer::from_gguf(&file)?;
         let compute = Compute::new(self.base.isa, self.base.threads)?;
 

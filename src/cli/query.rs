@@ -2,7 +2,7 @@
 
 use super::talk::{Answer, Receiver, Talk, failure, figures, rate, receive};
 use super::terminal::show;
-use super::{Base, Head};
+use super::{Base, Weights};
 use crate::engine;
 use crate::host::{self, LoadedBase};
 use crate::text::{Encode, Message, Token};
@@ -15,7 +15,7 @@ pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
     #[command(flatten)]
-    head: Head,
+    weights: Weights,
     #[command(flatten)]
     talk: Talk,
     /// How the base should behave.
@@ -43,7 +43,7 @@ impl Command {
         };
         anyhow::ensure!(!text.is_empty(), "there is no question: give one as an argument or on standard input");
         let options = engine::Options { max_sequences: 1, ..engine::Options::default() };
-        let base = self.base.load(&self.head, options)?;
+        let base = self.base.load(&self.weights, options)?;
         let request = self.talk.request(&base, self.prompt(&base, text)?);
         let seed = request.sampling.seed;
         let receiver = Receiver::new(request.prompt.len());

@@ -1,7 +1,7 @@
 //! `loco serve`: the chat page and the endpoints.
 
 use super::terminal::one_line;
-use super::{Base, Head, between};
+use super::{Base, Weights, between};
 use crate::engine;
 use crate::host::LoadedBase;
 use crate::model::KvFormat;
@@ -17,7 +17,7 @@ pub(crate) struct Command {
     #[command(flatten)]
     base: Base,
     #[command(flatten)]
-    head: Head,
+    weights: Weights,
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS", value_parser = host, default_value = "127.0.0.1")]
     host: IpAddr,
@@ -41,8 +41,8 @@ pub(crate) struct Command {
     #[arg(long, value_name = "N", value_parser = between(1..=65_536),
         default_value_t = engine::Options::default().max_waiting)]
     waiting: usize,
-    /// Number format of cached keys and values; f32 takes twice the memory and is what `loco logits` compares with.
-    #[arg(long, value_name = "FORMAT", default_value = "f16")]
+    /// Number format of cached keys and values: f16 takes twice the memory of q8, f32, which `loco logits` compares with, four times.
+    #[arg(long, value_name = "FORMAT", default_value = "q8")]
     kv: KvFormat,
 }
 
@@ -66,7 +66,7 @@ impl Command {
             ..engine::Options::default()
         };
         eprintln!("loading {} …", self.base.model.as_deref().unwrap_or("the demo base"));
-        let base = self.base.load(&self.head, options)?;
+        let base = self.base.load(&self.weights, options)?;
         announce(&base, self.together, address).context("standard output")?;
 
         let mut defaults = base.default_sampling();

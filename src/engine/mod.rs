@@ -250,7 +250,7 @@ impl Default for Options {
             max_step_tokens: 128,
             max_waiting: 64,
             kv_bytes: None,
-            kv_format: KvFormat::F16,
+            kv_format: KvFormat::Q8,
         }
     }
 }

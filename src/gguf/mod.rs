@@ -279,12 +279,23 @@ impl File {
 impl File {
     /// Gives the memory of a tensor's pages back to the system: what is kept of it is kept elsewhere. Reading it again
     /// reads the disk.
-    #[allow(unsafe_code)]
     pub(crate) fn release(&self, tensor: &Tensor) {
+        self.release_bytes(tensor, tensor.range.clone());
+    }
+
+    /// The same of some rows of a matrix.
+    pub(crate) fn release_rows(&self, tensor: &Tensor, rows: std::ops::Range<usize>) {
+        let row = tensor.range.len() / tensor.dims.get(1).copied().unwrap_or(1).max(1);
+        let start = tensor.range.start;
+        self.release_bytes(tensor, start + rows.start * row..start + rows.end * row);
+    }
+
+    #[allow(unsafe_code)]
+    fn release_bytes(&self, tensor: &Tensor, range: std::ops::Range<usize>) {
         let Some(Mapped(map)) = &self.0.map else { return };
-        // Whole pages inside the tensor; the neighbours may be in use.
+        // Whole pages inside the range; the neighbours may be in use.
         let page = 1 << 16;
-        let (start, end) = (tensor.range.start.next_multiple_of(page), tensor.range.end / page * page);
+        let (start, end) = (range.start.next_multiple_of(page), range.end.min(tensor.range.end) / page * page);
         if start < end {
             // SAFETY: the mapping is of a file and only ever read, so dropped pages come back with the same bytes.
             let advice = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };

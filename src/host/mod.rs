@@ -2,13 +2,15 @@
 
 mod history;
 mod knobs;
+mod tuning;
 
 pub use history::{Conversation, fit};
 pub use knobs::{Knobs, random_seed};
+pub use tuning::tune;
 
 use crate::engine::{self, Engine, Request, Sampling};
-use crate::kernel::{self, Compute};
-use crate::model::{self, CompactHead, Model};
+use crate::kernel::{self, Compute, Layout};
+use crate::model::{self, CompactHead, Model, Packing};
 use crate::quant::Format;
 use crate::text::{self, ChatTemplate, Message, Token, Tokenizer};
 use crate::{base, gguf};
@@ -26,6 +28,10 @@ pub struct Options {
     pub threads: Option<usize>,
     /// The compact output head.
     pub head: CompactHead,
+    /// Layout of ternary weights; the faster one, measured once on this machine, if `None`.
+    pub layout: Option<Layout>,
+    /// Whether squared-ReLU layers compute what is multiplied by zero too.
+    pub dense: bool,
     /// The engine's sizes.
     pub engine: engine::Options,
 }
@@ -98,11 +104,17 @@ impl LoadedBase {
     /// Loads the base in `file` and starts its engine.
     pub fn load(file: &gguf::File, options: Options) -> Result<Self, Error> {
         let started = Instant::now();
-        let compute = Compute::new(options.isa, options.threads)?;
+        let mut compute = Compute::new(options.isa, options.threads)?;
+        let measured = tune(&mut compute, file, options.threads.is_some());
+        let packing = Packing {
+            head: options.head,
+            layout: options.layout.or(measured).unwrap_or(Layout::Panels),
+            skip_zeros: !options.dense,
+        };
         let (isa, threads) = (compute.isa(), compute.threads());
         let tokenizer = Arc::new(Tokenizer::from_gguf(file).map_err(Error::Tokenizer)?);
         let template = ChatTemplate::of(&tokenizer).map_err(|e| first_line(&e.to_string()));
-        let model = Arc::new(Model::load_with(file, options.head)?);
+        let model = Arc::new(Model::load_with(file, packing)?);
         let facts = Facts {
             arch: model.config.arch.clone(),
             name: model.config.name.clone(),

@@ -47,6 +47,12 @@ pub(super) struct Quantised {
     groups: usize,
     /// Sums of 16 consecutive `q`, `[n][stride / 16]`.
     sums: Vec<i16>,
+    /// Sums of each row's `q`.
+    totals: Vec<i32>,
+    /// Of the first row: see [`Quantised::nonzero`].
+    places: Vec<u32>,
+    /// One for each of `places`.
+    at_places: Vec<u8>,
 }
 
 /// One row of an int8 form.
@@ -58,6 +64,8 @@ pub(super) struct Row<'a> {
     pub(super) scale: &'a [f32],
     /// One per 16 values of `q`.
     pub(super) sums: &'a [i16],
+    /// Of all `q`.
+    pub(super) total: i32,
 }
 
 impl Activations {
@@ -86,6 +94,11 @@ impl Activations {
         &self.rows
     }
 
+    /// Columns that the last product with a matrix in [`super::Layout::Columns`] read, for one row.
+    pub fn nonzero_columns(&self) -> usize {
+        self.forms[Form::Token as usize].places.len()
+    }
+
     fn forget(&mut self) {
         for form in &mut self.forms {
             form.fresh = false;
@@ -100,6 +113,14 @@ impl Activations {
         }
         made
     }
+
+    /// [`Form::Token`] of all rows, with [`Quantised::nonzero`] of the first.
+    pub(super) fn sparse(&mut self, kernels: Kernels, pool: &Pool) -> &Quantised {
+        self.quantised(Form::Token, kernels, pool);
+        let made = &mut self.forms[Form::Token as usize];
+        made.find_nonzero();
+        made
+    }
 }
 
 impl Quantised {
@@ -109,7 +130,26 @@ impl Quantised {
             q: &self.q[t * self.stride..][..self.stride],
             scale: &self.scale[t * self.groups..][..self.groups],
             sums: &self.sums[t * self.stride / 16..][..self.stride / 16],
+            total: self.totals[t],
         }
+    }
+
+    /// Where the first row is not zero, and its bytes there; both padded to whole groups of four with zeros at place 0.
+    pub(super) fn nonzero(&self) -> (&[u32], &[u8]) {
+        (&self.places, &self.at_places)
+    }
+
+    fn find_nonzero(&mut self) {
+        self.places.clear();
+        self.at_places.clear();
+        for (i, &q) in self.q[..self.stride.min(self.q.len())].iter().enumerate() {
+            if q != 0 {
+                self.places.push(i as u32);
+                self.at_places.push(q.cast_unsigned());
+            }
+        }
+        self.places.resize(self.places.len().next_multiple_of(4), 0);
+        self.at_places.resize(self.places.len(), 0);
     }
 
     fn fill(&mut self, form: Form, x: &[f32], n: usize, cols: usize, kernels: Kernels, pool: &Pool) {
@@ -123,6 +163,7 @@ impl Quantised {
         self.q.resize(n * self.stride, 0);
         self.scale.resize(n * self.groups, 0.0);
         self.sums.resize(n * self.stride / 16, 0);
+        self.totals.resize(n, 0);
         if n == 0 || cols == 0 {
             return;
         }
@@ -141,6 +182,9 @@ impl Quantised {
             (0..n).for_each(row);
         } else {
             pool.for_each(n, &row);
+        }
+        for (total, sums) in self.totals.iter_mut().zip(self.sums.chunks_exact(self.stride / 16)) {
+            *total = sums.iter().map(|&sum| i32::from(sum)).sum();
         }
     }
 }

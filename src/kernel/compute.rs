@@ -1,13 +1,13 @@
 //! The machine that computes: the kernels of one instruction set and the thread pool.
 
 use super::activations::Activations;
-use super::attention::{Accumulate, Number, Scores};
+use super::attention::{Attend, Attention, Cached, Number};
 use super::float::{Dot, F32};
 use super::isa::Kernels;
 use super::matrix::{Form, Matrix};
 use super::output::{Chunks, Output};
 use super::pool::Pool;
-use super::ternary::GROUP;
+use super::ternary::{ColumnProduct, GROUP, Layout, RowProduct, Ternary};
 use super::{Error, Isa, activations, blocks, float, selftest, ternary};
 
 /// Multiply-adds below which a piece of work is not worth handing to another thread (a few microseconds).
@@ -21,7 +21,20 @@ const PIECES: usize = 8;
 pub struct Compute {
     kernels: Kernels,
     pool: Pool,
+    threads: Threads,
 }
+
+/// How many threads of the pool take part: reading memory often needs fewer than computing does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Threads {
+    /// In products of few tokens, which memory limits.
+    pub decode: usize,
+    /// In all else.
+    pub prefill: usize,
+}
+
+/// Fewer tokens than this are limited by memory, not by arithmetic.
+const FEW: usize = 4;
 
 impl std::fmt::Debug for Compute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -37,7 +50,9 @@ impl Compute {
     /// [`Error::Unsupported`] if the CPU lacks `isa`; [`Error::SelfTest`] if a kernel gives a wrong answer.
     pub fn new(isa: Option<Isa>, threads: Option<usize>) -> Result<Compute, Error> {
         let kernels = Kernels::choose(isa)?;
-        let compute = Compute { kernels, pool: Pool::new(threads.unwrap_or_else(physical_cores)) };
+        let pool = Pool::new(threads.unwrap_or_else(physical_cores));
+        let threads = Threads { decode: pool.threads(), prefill: pool.threads() };
+        let compute = Compute { kernels, pool, threads };
         selftest::check(&compute).map_err(|what| Error::SelfTest { isa: compute.isa(), what })?;
         Ok(compute)
     }
@@ -61,6 +76,17 @@ impl Compute {
         self.pool.threads()
     }
 
+    /// Sets how many threads take part, at least one and at most those of the pool.
+    pub fn set_threads(&mut self, threads: Threads) {
+        let most = self.threads();
+        self.threads = Threads { decode: threads.decode.clamp(1, most), prefill: threads.prefill.clamp(1, most) };
+    }
+
+    /// How many threads take part.
+    pub fn used_threads(&self) -> Threads {
+        self.threads
+    }
+
     /// `y[t][r] = Σ_c w[r][c] · x[t][c]` for all rows t of `x`; `y` is `[n][rows]`.
     ///
     /// A row's result does not depend on `n`, on the threads, or on the instruction set.
@@ -75,35 +101,77 @@ impl Compute {
         let y = unsafe { Output::new(y, n, w.rows()) };
         let work = w.cols() * n;
         match &w.0 {
-            Form::Ternary(weights) => {
-                let x = x.quantised(activations::Form::Token, self.kernels, &self.pool);
-                self.split(weights.groups(), work * GROUP, |groups| {
-                    self.kernels.run(ternary::Product { weights, groups, x, y });
-                });
-            }
+            Form::Ternary(weights) => self.ternary(weights, x, y),
             Form::Blocks(weights) => {
                 let x = x.quantised(weights.form(), self.kernels, &self.pool);
-                self.split(weights.groups(), work * GROUP, |groups| {
+                self.split(n, weights.groups(), work * GROUP, |groups| {
                     self.kernels.run(blocks::Product { weights, groups, x, y });
                 });
             }
             Form::Floats(weights) => {
                 let x = x.rows();
-                self.split(w.rows(), work, |rows| self.kernels.run(float::Product { weights, rows, x, y }));
+                self.split(n, w.rows(), work, |rows| self.kernels.run(float::Product { weights, rows, x, y }));
             }
         }
     }
 
-    /// Calls `f` with ranges that make up `0..units`, each unit `work` multiply-adds, spread over the pool.
-    fn split(&self, units: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
-        let piece = (units / (self.threads() * PIECES)).max(SMALL / work.max(1)).max(1);
-        self.for_each(units.div_ceil(piece), &|i| f(i * piece..units.min((i + 1) * piece)));
+    fn ternary(&self, weights: &Ternary, x: &mut Activations, y: Output) {
+        let n = x.n();
+        let work = weights.cols() * n * weights.block_rows();
+        match weights.layout() {
+            Layout::Panels | Layout::Trits => {
+                let x = x.quantised(activations::Form::Token, self.kernels, &self.pool);
+                self.split(n, weights.blocks(), work, |groups| {
+                    self.kernels.run(ternary::Product { weights, groups, x, y });
+                });
+            }
+            Layout::Rows => {
+                let x = x.quantised(activations::Form::Token, self.kernels, &self.pool);
+                self.split(n, weights.rows(), work, |rows| {
+                    self.kernels.run(RowProduct { weights, wanted: None, rows, x, y });
+                });
+            }
+            Layout::Columns => {
+                let x = x.sparse(self.kernels, &self.pool);
+                self.split(n, weights.blocks(), work, |parts| {
+                    self.kernels.run(ColumnProduct { weights, parts, x, y });
+                });
+            }
+        }
+    }
+
+    /// [`Compute::linear`] of one token for the rows `wanted` alone; the others' elements of `y` are left as they are. Where
+    /// the matrix cannot skip rows, all are computed.
+    ///
+    /// # Panics
+    /// As [`Compute::linear`], if `x` has not one row, or there is no such row in the matrix.
+    pub fn linear_rows(&self, w: &Matrix, x: &mut Activations, wanted: &[u32], y: &mut [f32]) {
+        let Form::Ternary(weights) = &w.0 else { return self.linear(w, x, y) };
+        if weights.layout() != Layout::Rows {
+            return self.linear(w, x, y);
+        }
+        assert_eq!((x.n(), x.cols()), (1, w.cols()), "one input row of a {} × {} matrix", w.rows(), w.cols());
+        assert!(wanted.is_sorted_by(|a, b| a < b), "each row once, in order");
+        // SAFETY: as in `linear`: the rows of `wanted` are different ones.
+        #[allow(unsafe_code)]
+        let y = unsafe { Output::new(y, 1, w.rows()) };
+        let x = x.quantised(activations::Form::Token, self.kernels, &self.pool);
+        self.split(1, wanted.len(), w.cols(), |rows| {
+            self.kernels.run(RowProduct { weights, wanted: Some(wanted), rows, x, y });
+        });
+    }
+
+    /// Calls `f` with ranges that make up `0..units`, each unit `work` multiply-adds with `n` tokens, spread over the pool.
+    fn split(&self, n: usize, units: usize, work: usize, f: impl Fn(std::ops::Range<usize>) + Sync) {
+        let threads = if n < FEW { self.threads.decode } else { self.threads.prefill };
+        let piece = (units / (threads * PIECES)).max(SMALL / work.max(1)).max(1);
+        self.pool.for_each_by(threads, units.div_ceil(piece), &|i| f(i * piece..units.min((i + 1) * piece)));
     }
 
     /// Calls `f(i)` once for each `i` in `0..n`, spread over the pool. Items are independent. A panic of `f` is
     /// passed on; a call from inside `f` runs in place.
     pub fn for_each(&self, n: usize, f: &(dyn Fn(usize) + Sync)) {
-        self.pool.for_each(n, f);
+        self.pool.for_each_by(self.threads.prefill, n, f);
     }
 
     /// Splits `out` into `out.len() / chunk` chunks and calls `f(i, chunk_i)` for each, spread over the pool.
@@ -133,27 +201,21 @@ impl Compute {
         self.kernels.run(Dot::<F32>::new(a, bytemuck::cast_slice(b)))
     }
 
-    /// Scores of 32 cached positions: `out[h][p] = Σ_i q[h][i] · keys[i][p]`; `q` is `[heads][head_dim]`.
+    /// What query heads `q` (`[heads][head_dim]`) that share a key/value head see in `positions`; block b of `block` holds positions
+    /// `32b..32b + 32`, their numbers are of the kind `number`. Dot products of queries and keys are multiplied by `scale`.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn scores(&self, number: Number, keys: &[u8], q: &[f32], out: &mut [[f32; 32]]) {
-        self.kernels.run(Scores { number, keys, q, out });
-    }
-
-    /// `out[h][i] += Σ_s p[h][s] · values[s][i]` over the positions `slots`; `values` is `[32][head_dim]`.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn accumulate(
+    pub fn attend<'c>(
         &self,
         number: Number,
-        values: &[u8],
-        slots: std::ops::Range<usize>,
-        p: &[[f32; 32]],
-        out: &mut [f32],
+        block: impl Fn(usize) -> Cached<'c>,
+        positions: std::ops::Range<usize>,
+        scale: f32,
+        q: &[f32],
+        to: &mut Attention,
     ) {
-        self.kernels.run(Accumulate { number, values, slots, p, out });
+        self.kernels.run(Attend { number, block, positions, scale, q, to });
     }
 }
 

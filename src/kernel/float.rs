@@ -1,7 +1,7 @@
 //! Float matrices and vector helpers.
 //!
 //! A dot product has 32 partial sums: product i goes to sum i mod 32, in order of i, product and addition
-//! rounded separately (no fused multiply-add). In the end sums j and j + 16 are added, then j and j + 8, + 4, + 2, + 1.
+//! fused. In the end sums j and j + 16 are added, then j and j + 8, + 4, + 2, + 1.
 //! Instruction sets differ in how many of the 32 they hold in one register, and in nothing else.
 
 use super::isa::{Kernel, Task};
@@ -117,9 +117,12 @@ pub(super) fn load_at<K: Kernel, E: Element>(kernel: K, bytes: &[u8], at: usize)
 /// starts from 0 is never −0).
 #[inline(always)]
 fn dots<K: Kernel, E: Element, const T: usize>(kernel: K, x: [&[f32]; T], w: &[u8]) -> [f32; T] {
-    let x: [&[u8]; T] = std::array::from_fn(|t| bytemuck::cast_slice(x[t]));
     let whole = w.len() / E::BYTES / LANES;
-    let parts: [&[[u8; 4 * LANES]]; T] = std::array::from_fn(|t| &x[t].as_chunks().0[..whole]);
+    let (mut bytes, mut parts): ([&[u8]; T], [&[[u8; 4 * LANES]]; T]) = ([&[]; T], [&[]; T]);
+    for t in 0..T {
+        bytes[t] = bytemuck::cast_slice(x[t]);
+        parts[t] = &bytes[t].as_chunks().0[..whole];
+    }
     let mut sums = [kernel.splat(0.0); T];
     for (i, w) in w.chunks_exact(LANES * E::BYTES).enumerate() {
         let w = E::load(kernel, w);
@@ -130,7 +133,7 @@ fn dots<K: Kernel, E: Element, const T: usize>(kernel: K, x: [&[f32]; T], w: &[u
     if w.len() > whole * LANES * E::BYTES {
         let w = load_at::<K, E>(kernel, w, whole * LANES);
         for t in 0..T {
-            sums[t] = kernel.add_products(sums[t], load_at::<K, F32>(kernel, x[t], whole * LANES), w);
+            sums[t] = kernel.add_products(sums[t], load_at::<K, F32>(kernel, bytes[t], whole * LANES), w);
         }
     }
     let mut dots = [0.0; T];
@@ -141,7 +144,7 @@ fn dots<K: Kernel, E: Element, const T: usize>(kernel: K, x: [&[f32]; T], w: &[u
 }
 
 #[inline(always)]
-fn reduce(mut sums: [f32; LANES]) -> f32 {
+pub(super) fn reduce(mut sums: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for j in 0..half {
@@ -191,7 +194,10 @@ impl Product<'_> {
     #[inline(always)]
     fn tile<K: Kernel, E: Element, const T: usize>(&self, kernel: K, r: usize, t: usize) -> usize {
         let cols = self.weights.cols;
-        let x = std::array::from_fn(|i| &self.x[(t + i) * cols..][..cols]);
+        let mut x: [&[f32]; T] = [&[]; T];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = &self.x[(t + i) * cols..][..cols];
+        }
         let y = dots::<K, E, T>(kernel, x, self.weights.row_bytes(r));
         for (i, y) in y.iter().enumerate() {
             self.y.write(t + i, r, std::slice::from_ref(y));

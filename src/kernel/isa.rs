@@ -7,9 +7,9 @@
 
 #[cfg(target_arch = "aarch64")]
 use super::aarch64::{dotprod::NeonDot, neon::Neon};
-use super::blocks::NIBBLES;
 use super::scalar::Scalar;
 use super::ternary::GROUP;
+use super::vectors::Vectors;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::{avx2::Avx2, avx512::Avx512Vnni};
 use super::{Error, Isa};
@@ -23,16 +23,27 @@ pub(super) trait Panel: Copy + Send + Sync + 'static {
     /// How much too large codes are; if `None`, each 32 columns have an offset of their own (0..=63).
     const BIAS: Option<i32>;
 
-    /// Where the upper bits of codes begin.
-    const HIGH_AT: usize = NIBBLES;
+    /// 64-byte vectors of 32 columns: four of nibbles, then those of upper bits.
+    const VECTORS: usize = 4 + Self::HIGH;
     /// Where the scales begin: `[columns / 16 or 32][row]`.
-    const SCALES_AT: usize = Self::HIGH_AT + 512 * Self::HIGH;
+    const SCALES_AT: usize = 8 * Self::VECTORS * 64;
     /// Where the offsets begin: `[columns / 64][row][2]`.
     const MINS_AT: usize = Self::SCALES_AT + if Self::FINE { 256 } else { 128 };
     /// Where the f16 scales of the 16 rows begin, and after them those of their offsets.
     const D_AT: usize = Self::MINS_AT + if Self::BIAS.is_none() { 128 } else { 0 };
     /// Bytes of a panel.
     const SIZE: usize = Self::D_AT + 64;
+
+    /// The vector with the nibbles of columns `8v .. 8v + 8`.
+    #[inline(always)]
+    fn low(v: usize) -> usize {
+        v / 4 * Self::VECTORS + v % 4
+    }
+    /// The vector with their upper bits.
+    #[inline(always)]
+    fn high(v: usize) -> usize {
+        v / 4 * Self::VECTORS + 4 + v % 4 * Self::HIGH / 4
+    }
 }
 
 /// How a panel of small blocks stores its codes: 64 columns of 16 rows, then 32 f16 scales, `[columns / 32][row]`.
@@ -58,7 +69,7 @@ pub(super) struct PanelSums {
 }
 
 /// The operations that each instruction set brings. All integer sums are exact.
-pub(super) trait Kernel: Copy + Send + Sync {
+pub(super) trait Kernel: Vectors {
     /// 32 f32 in registers.
     type Lanes: Copy;
 
@@ -91,7 +102,7 @@ pub(super) trait Kernel: Copy + Send + Sync {
     fn load_i8(self, bytes: &[u8; 32]) -> Self::Lanes;
     /// 32 times `x`.
     fn splat(self, x: f32) -> Self::Lanes;
-    /// `sum[i] + a[i]·b[i]`, product and sum rounded separately.
+    /// `sum[i] + a[i]·b[i]`, rounded once.
     fn add_products(self, sum: Self::Lanes, a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// The 32 numbers.
     fn store(self, lanes: Self::Lanes) -> [f32; 32];

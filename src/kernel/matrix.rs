@@ -2,7 +2,7 @@
 
 use super::blocks::Blocks;
 use super::float::Floats;
-use super::ternary::Ternary;
+use super::ternary::{Layout, Ternary};
 use super::{Error, shape};
 use crate::gguf::Bytes;
 use crate::quant::{self, Format};
@@ -11,6 +11,14 @@ use half::f16;
 /// A weight matrix `[rows, cols]` in a form that the kernels read.
 #[derive(Debug)]
 pub struct Matrix(pub(super) Form);
+
+/// A matrix as the kernels read it.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub enum Packed {
+    Ternary { layout: Layout, scale: f32, bytes: Bytes },
+    Blocks { format: Format, bytes: Bytes },
+}
 
 #[derive(Debug)]
 pub(super) enum Form {
@@ -39,8 +47,22 @@ impl Matrix {
     /// [`Error::Shape`] if `cols` is not a whole number of blocks, `bytes` has the wrong length, `I2_S` or
     /// `TQ2_0` data holds the code 3, or the scale of a block is infinite or NaN.
     pub fn from_format(format: Format, rows: usize, cols: usize, bytes: Bytes) -> Result<Matrix, Error> {
+        Self::from_format_in(Layout::Panels, format, rows, cols, bytes)
+    }
+
+    /// The same, a ternary matrix in `layout`.
+    ///
+    /// # Errors
+    /// As [`Matrix::from_format`].
+    pub fn from_format_in(
+        layout: Layout,
+        format: Format,
+        rows: usize,
+        cols: usize,
+        bytes: Bytes,
+    ) -> Result<Matrix, Error> {
         Table::check(format, rows, cols, &bytes)?;
-        if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes)? {
+        if let Some(ternary) = Ternary::from_format(format, rows, cols, &bytes, layout)? {
             return Ok(Matrix(Form::Ternary(ternary)));
         }
         if let Some(floats) = Floats::new(format, rows, cols, bytes.clone()) {
@@ -52,16 +74,17 @@ impl Matrix {
         }
     }
 
-    /// A matrix from a table whose values are rounded to another block format (as [`quant::quantize`] does it).
+    /// A matrix from a table whose values are rounded to another block format (as [`quant::quantize`] does it). `done` hears
+    /// which of its rows are not read again.
     ///
     /// # Errors
     /// [`Error::Shape`] if `format` is not a block format, rows are not a whole number of its blocks, or a value is infinite or NaN.
-    pub fn rounded(format: Format, table: &Table) -> Result<Matrix, Error> {
+    pub fn rounded(format: Format, table: &Table, done: &dyn Fn(std::ops::Range<usize>)) -> Result<Matrix, Error> {
         let (rows, cols) = (table.rows(), table.cols());
         if !cols.is_multiple_of(format.block_len()) {
             return Err(shape(format!("rows of {cols} values cannot be rounded to {format:?}")));
         }
-        match Blocks::rounded(format, table)? {
+        match Blocks::rounded(format, table, done)? {
             Some(blocks) => Ok(Matrix(Form::Blocks(blocks))),
             None => Err(shape(format!("{rows} × {cols} values cannot be rounded to {format:?}"))),
         }
@@ -72,7 +95,53 @@ impl Matrix {
     /// # Panics
     /// If the codes are others, not `rows * cols` of them, or `cols` is above 2¹⁸.
     pub fn ternary(codes: &[i8], rows: usize, cols: usize, scale: f32) -> Matrix {
-        Matrix(Form::Ternary(Ternary::from_codes(codes, rows, cols, scale)))
+        Self::ternary_in(Layout::Panels, codes, rows, cols, scale)
+    }
+
+    /// The same in `layout`.
+    ///
+    /// # Panics
+    /// As [`Matrix::ternary`].
+    pub fn ternary_in(layout: Layout, codes: &[i8], rows: usize, cols: usize, scale: f32) -> Matrix {
+        Matrix(Form::Ternary(Ternary::from_codes(codes, rows, cols, scale, layout)))
+    }
+
+    /// The matrix as the kernels read it, to be kept; `None` if they read the file's own bytes.
+    pub fn packed(&self) -> Option<Packed> {
+        match &self.0 {
+            Form::Ternary(m) => {
+                Some(Packed::Ternary { layout: m.layout(), scale: m.scale(), bytes: m.packed().clone() })
+            }
+            Form::Blocks(m) => Some(Packed::Blocks { format: m.format(), bytes: m.panels().clone() }),
+            Form::Floats(_) => None,
+        }
+    }
+
+    /// A matrix from what [`Matrix::packed`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the bytes have not the length that they should.
+    pub fn from_packed(rows: usize, cols: usize, packed: Packed) -> Result<Matrix, Error> {
+        let (matrix, len) = match packed {
+            Packed::Ternary { layout, scale, bytes } => {
+                let len = bytes.len();
+                (Ternary::from_packed(rows, cols, scale, layout, bytes).map(Form::Ternary), len)
+            }
+            Packed::Blocks { format, bytes } => {
+                let len = bytes.len();
+                (Blocks::from_packed(format, rows, cols, bytes).map(Form::Blocks), len)
+            }
+        };
+        let wrong = || shape(format!("{len} packed bytes do not make a {rows} × {cols} matrix"));
+        matrix.map(Matrix).ok_or_else(wrong)
+    }
+
+    /// Where a ternary matrix keeps its codes.
+    pub fn layout(&self) -> Option<Layout> {
+        match &self.0 {
+            Form::Ternary(m) => Some(m.layout()),
+            _ => None,
+        }
     }
 
     /// Output length.

@@ -9,11 +9,14 @@
 //! | `matrix` | [`Matrix`]: which form a tensor's bytes take; [`Table`]: rows to look up |
 //! | `activations` | [`Activations`]: rows of floats and their int8 forms |
 //! | `ternary`, `blocks`, `float` | the three kinds of products, each with its arithmetic and layout |
-//! | `attention` | scores and sums over a block of cached positions |
+//! | `attention` | query heads over cached positions |
+//! | `exp` | eˣ, the same everywhere |
+//! | `vectors` | byte vectors, for products that are written once |
 //! | `isa` | what an instruction set must bring, and how the products are compiled for each |
 //! | `scalar`, `x86_64`, `aarch64` | the instruction sets |
 //! | `pool` | threads |
 //! | `read` | a plain read, to measure the machine |
+//! | `tune` | a short measurement of threads and layouts |
 //! | `selftest` | a short known answer per kernel at start |
 
 #[cfg(target_arch = "aarch64")]
@@ -22,6 +25,7 @@ mod activations;
 mod attention;
 mod blocks;
 mod compute;
+mod exp;
 mod float;
 mod isa;
 mod matrix;
@@ -33,13 +37,18 @@ mod selftest;
 mod ternary;
 #[cfg(test)]
 mod tests;
+mod tune;
+mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use activations::Activations;
-pub use attention::Number;
-pub use compute::Compute;
-pub use matrix::{Matrix, Table};
+pub use attention::{Attention, Cached, Number};
+pub use compute::{Compute, Threads};
+pub use exp::exp;
+pub use matrix::{Matrix, Packed, Table};
+pub use ternary::Layout;
+pub use tune::Tuning;
 
 /// What the kernels refuse.
 #[derive(Debug, thiserror::Error)]

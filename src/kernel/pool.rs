@@ -43,6 +43,8 @@ struct Shared {
     /// The next item of the job; on its own cache line, as all threads write to it.
     next: Padded<AtomicUsize>,
     job: UnsafeCell<Option<Job>>,
+    /// Workers that may be inside at once.
+    most_inside: AtomicU64,
     stop: AtomicBool,
     /// Workers asleep, or about to be.
     asleep: AtomicUsize,
@@ -81,6 +83,7 @@ impl Pool {
             state: AtomicU64::new(0),
             next: Padded(AtomicUsize::new(0)),
             job: UnsafeCell::new(None),
+            most_inside: AtomicU64::new(INSIDE),
             stop: AtomicBool::new(false),
             asleep: AtomicUsize::new(0),
             caller_waits: AtomicBool::new(false),
@@ -107,7 +110,12 @@ impl Pool {
     /// Calls `item(i)` once for each `i` in `0..n` and returns when all calls have returned. A panic in
     /// any of them is passed on to the caller (other items may then not be called).
     pub(super) fn for_each(&self, n: usize, item: Item) {
-        if n <= 1 || self.workers.is_empty() || WORKING.get() {
+        self.for_each_by(usize::MAX, n, item);
+    }
+
+    /// The same by at most `threads` threads, the caller included.
+    pub(super) fn for_each_by(&self, threads: usize, n: usize, item: Item) {
+        if n <= 1 || threads <= 1 || self.workers.is_empty() || WORKING.get() {
             (0..n).for_each(item);
             return;
         }
@@ -119,6 +127,7 @@ impl Pool {
         // SAFETY: `run` is held and the last job is closed and left, so nobody else touches `job`.
         unsafe { *shared.job.get() = Some(Job { item: erased, n }) };
         shared.next.0.store(0, Relaxed);
+        shared.most_inside.store((threads as u64 - 1).min(INSIDE), Relaxed);
         // Publishes the job (Release) and orders it before the look at `asleep` (SeqCst), see `sleep`.
         let number = shared.state.load(Relaxed) & !(JOB - 1);
         shared.state.store(number.wrapping_add(JOB) | OPEN, SeqCst);
@@ -162,6 +171,11 @@ impl Shared {
     fn join(&self, last: &mut u64) -> Option<Job> {
         loop {
             let state = self.wait_for_job(*last)?;
+            if state & INSIDE >= self.most_inside.load(Relaxed) {
+                // Enough are inside. Whether the limit read was this job's or a later one's: this job is done without us.
+                *last = state & !(JOB - 1);
+                continue;
+            }
             // Acquire: what the caller wrote before it opened the job is seen after this.
             if self.state.compare_exchange_weak(state, state + 1, AcqRel, Relaxed).is_ok() {
                 *last = state & !(JOB - 1);
@@ -289,6 +303,24 @@ mod tests {
                     calls[i].fetch_add(1, Relaxed);
                 });
                 assert!(calls.iter().all(|c| c.load(Relaxed) == 1), "{threads} threads, job {job}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_threads_than_allowed_are_inside() {
+        let pool = Pool::new(4);
+        for threads in [1, 2, 3] {
+            for _ in 0..200 {
+                let (inside, most, calls) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+                pool.for_each_by(threads, 16, &|_| {
+                    most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                    std::thread::yield_now();
+                    calls.fetch_add(1, SeqCst);
+                    inside.fetch_sub(1, SeqCst);
+                });
+                assert_eq!(calls.into_inner(), 16);
+                assert!(most.into_inner() <= threads);
             }
         }
     }

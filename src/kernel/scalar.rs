@@ -2,6 +2,7 @@
 
 use super::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use super::ternary::{GROUP, STEP, STEP_BYTES};
+use super::vectors::{TRITS, Vectors};
 
 /// Needs nothing.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +110,7 @@ impl Kernel for Scalar {
 
     #[inline(always)]
     fn add_products(self, sum: [f32; 32], a: [f32; 32], b: [f32; 32]) -> [f32; 32] {
-        std::array::from_fn(|i| sum[i] + a[i] * b[i])
+        std::array::from_fn(|i| a[i].mul_add(b[i], sum[i]))
     }
 
     #[inline(always)]
@@ -123,7 +124,91 @@ impl Kernel for Scalar {
     }
 }
 
-/// The nibble of row `r` and column `k`.
+/// The words of a vector, in a layout's byte order.
+impl Vectors for Scalar {
+    const WIDTH: usize = 16;
+    const SCALED_TRITS: bool = false;
+    type Bytes = [u8; 16];
+    type Sums = [i32; 4];
+
+    #[inline(always)]
+    fn load(self, bytes: &[u8]) -> [u8; 16] {
+        std::array::from_fn(|i| bytes[i])
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, bytes: [u8; 16], out: &mut [u8]) {
+        out[..16].copy_from_slice(&bytes);
+    }
+
+    #[inline(always)]
+    fn word(self, word: &[u8; 4]) -> [u8; 16] {
+        std::array::from_fn(|i| word[i % 4])
+    }
+
+    #[inline(always)]
+    fn nibbles(self, w: [u8; 16]) -> [[u8; 16]; 2] {
+        [w.map(|b| b & 15), w.map(|b| b >> 4)]
+    }
+
+    #[inline(always)]
+    fn fields(self, w: [u8; 16]) -> [[u8; 16]; 4] {
+        [w.map(|b| b & 3), w.map(|b| b >> 2 & 3), w.map(|b| b >> 4 & 3), w.map(|b| b >> 6)]
+    }
+
+    #[inline(always)]
+    fn scaled_fields(self, w: [u8; 16]) -> [[u8; 16]; 4] {
+        self.fields(w)
+    }
+
+    #[inline(always)]
+    fn unscale(self, _: usize, sums: [i32; 4]) -> [i32; 4] {
+        sums
+    }
+
+    #[inline(always)]
+    fn trits(self, nibbles: [u8; 16], fifths: [u8; 16], bit: usize) -> [[u8; 16]; 3] {
+        let trits: [u8; 16] = std::array::from_fn(|i| TRITS[usize::from(nibbles[i] | (fifths[i] >> bit & 1) << 4)]);
+        let [a, b, c, _] = self.fields(trits);
+        [a, b, c]
+    }
+
+    #[inline(always)]
+    fn interleave(self, w: [[u8; 16]; 4]) -> [[u8; 16]; 4] {
+        std::array::from_fn(|v| std::array::from_fn(|i| w[i % 4][4 * v + i / 4]))
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> [i32; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: [i32; 4], codes: [u8; 16], q: [u8; 16]) -> [i32; 4] {
+        let product = |i: usize| i32::from(codes[i]) * i32::from(q[i].cast_signed());
+        std::array::from_fn(|i| sums[i] + (4 * i..4 * i + 4).map(product).sum::<i32>())
+    }
+
+    #[inline(always)]
+    fn add(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn store_sums(self, sums: [i32; 4], out: &mut [i32]) {
+        out[..4].copy_from_slice(&sums);
+    }
+
+    #[inline(always)]
+    fn totals(self, sums: [[i32; 4]; 4]) -> [i32; 4] {
+        sums.map(|sums| sums.iter().sum())
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _: &[u8]) {}
+}
+
+/// The nibble of row `r` and column `k` of small blocks.
 #[inline(always)]
 fn nibble(codes: &[u8], r: usize, k: usize) -> u8 {
     codes[k / 8 * 64 + 4 * r + k % 4] >> (k / 4 % 2 * 4) & 15
@@ -132,13 +217,11 @@ fn nibble(codes: &[u8], r: usize, k: usize) -> u8 {
 /// The code of row `r` and column `k`.
 #[inline(always)]
 fn panel_code<P: Panel>(panel: &[u8], r: usize, k: usize) -> u8 {
-    let (place, fields) = (4 * r + k % 4, 8 / P::HIGH.max(1));
+    let place = 4 * r + k % 4;
+    let low = panel[P::low(k / 8) * 64 + place] >> (k / 4 % 2 * 4) & 15;
     let high = match P::HIGH {
         0 => 0,
-        bits => {
-            let byte = panel[P::HIGH_AT + k / (4 * fields) * 64 + place];
-            byte >> (k / 4 % fields * bits) & ((1 << bits) - 1)
-        }
+        bits => panel[P::high(k / 8) * 64 + place] >> (k / 4 % (8 / bits) * bits) & ((1 << bits) - 1),
     };
-    nibble(panel, r, k) | high << 4
+    low | high << 4
 }

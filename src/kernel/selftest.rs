@@ -1,12 +1,12 @@
 //! Short known answers, checked at every start (about a millisecond): a wrong build or CPU says so instead of talking nonsense.
 
 use super::activations::Activations;
-use super::attention::Number;
+use super::attention::{Attend, Attention, Cached, Number};
 use super::blocks::{Blocks, Small2, Small4, Small8, Super4, Super5, Super6, SuperTernary};
 use super::compute::Compute;
-use super::isa::{Kernel, Panel, SmallPanel, Task};
+use super::isa::{Kernel, Kernels, Panel, SmallPanel, Task};
 use super::matrix::{Form, Matrix};
-use super::ternary::{GROUP, STEP, STEP_BYTES};
+use super::ternary::{GROUP, Layout, STEP, STEP_BYTES};
 use crate::gguf::Bytes;
 use crate::quant::{self, Format};
 use half::f16;
@@ -64,11 +64,12 @@ impl Task for Operations {
         let scalar = super::scalar::Scalar;
         let group: [u8; 2 * STEP_BYTES] =
             std::array::from_fn(|_| (0..4).fold(0, |byte, field| byte | (noise.byte() % 3) << (2 * field)));
-        let tokens: [[i8; 2 * STEP]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| noise.signed()));
+        let tokens: [[i8; 2 * STEP]; 16] = std::array::from_fn(|_| std::array::from_fn(|_| noise.signed()));
         same_ternary::<K, 1>(kernel, &group, &tokens)?;
         same_ternary::<K, 2>(kernel, &group, &tokens)?;
         same_ternary::<K, 4>(kernel, &group, &tokens)?;
         same_ternary::<K, 8>(kernel, &group, &tokens)?;
+        same_ternary::<K, 16>(kernel, &group, &tokens)?;
 
         let q: [[i8; 256]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| noise.activation()));
         let sums = q.map(|q| {
@@ -96,7 +97,7 @@ impl Task for Operations {
 fn same_ternary<K: Kernel, const T: usize>(
     kernel: K,
     group: &[u8],
-    tokens: &[[i8; 2 * STEP]; 8],
+    tokens: &[[i8; 2 * STEP]; 16],
 ) -> Result<(), String> {
     let q: [&[i8]; T] = std::array::from_fn(|t| tokens[t].as_slice());
     let scalar = super::scalar::Scalar;
@@ -206,12 +207,30 @@ fn other_products(compute: &Compute) -> Result<(), String> {
     let codes: Vec<i8> = (0..ROWS * COLS).map(|_| (noise.byte() % 3).cast_signed() - 1).collect();
     let weights: Vec<f32> = codes.iter().map(|&c| f32::from(c)).collect();
     product(compute, "ternary matrix", &Matrix::ternary(&codes, ROWS, COLS, 1.0), &weights, &x)?;
+    layouts(compute)?;
 
     let weights: Vec<f32> = (0..ROWS * COLS).map(|_| f32::from(noise.signed())).collect();
     for format in [Format::F32, Format::F16, Format::BF16] {
         let bytes = Bytes::new(quant::quantize(format, &weights, COLS));
         let w = Matrix::from_format(format, ROWS, COLS, bytes).map_err(|e| e.to_string())?;
         product(compute, format.name(), &w, &weights, &x)?;
+    }
+    Ok(())
+}
+
+/// The other layouts of a ternary matrix, with more than a unit of each.
+fn layouts(compute: &Compute) -> Result<(), String> {
+    const ROWS: usize = 2 * GROUP + 2;
+    const COLS: usize = 300;
+    let mut noise = Noise(5);
+    let x = whole_activations(5, COLS, &mut noise);
+    let codes: Vec<i8> = (0..ROWS * COLS).map(|_| (noise.byte() % 3).cast_signed() - 1).collect();
+    let weights: Vec<f32> = codes.iter().map(|&c| f32::from(c)).collect();
+    for layout in [Layout::Trits, Layout::Rows, Layout::Columns] {
+        let w = Matrix::ternary_in(layout, &codes, ROWS, COLS, 1.0);
+        for tokens in [1, 5] {
+            product(compute, &format!("ternary matrix in {layout:?}"), &w, &weights, &x[..tokens * COLS])?;
+        }
     }
     Ok(())
 }
@@ -247,26 +266,29 @@ fn vectors(compute: &Compute) -> Result<(), String> {
     let (a, b) = (numbers(D), numbers(D));
     equal("dot", compute.dot(&a, &b), a.iter().zip(&b).map(|(a, b)| a * b).sum())?;
 
-    // Five heads: a tile of four and one more.
-    let (stored, q, p) = (numbers(32 * D), numbers(5 * D), numbers(5 * 32));
-    let p = p.as_chunks::<32>().0;
+    // Five heads: a tile of four and one more; 59 positions in two blocks.
+    let (stored, q) = (numbers(32 * D), numbers(5 * D));
     let f16 = |x: &f32| f16::from_f32(*x).to_le_bytes();
     for (number, bytes) in [
         (Number::F32, stored.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()),
         (Number::F16, stored.iter().flat_map(f16).collect()),
         (Number::I8, stored.iter().map(|&x| (x as i8).cast_unsigned()).collect()),
     ] {
-        let (mut scores, mut out) = (vec![[0.0; 32]; 5], vec![0.5; 5 * D]);
-        compute.scores(number, &bytes, &q, &mut scores);
-        compute.accumulate(number, &bytes, 3..31, p, &mut out);
-        for h in 0..5 {
-            let q = &q[h * D..][..D];
-            let expected = std::array::from_fn(|s| (0..D).map(|i| q[i] * stored[32 * i + s]).sum::<f32>());
-            equal(format_args!("scores of {number:?}"), scores[h], expected)?;
-            let expected: Vec<f32> =
-                (0..D).map(|i| 0.5 + (3..31).map(|s| p[h][s] * stored[s * D + i]).sum::<f32>()).collect();
-            equal(format_args!("sums of {number:?}"), &out[h * D..][..D], &expected[..])?;
+        let seen = |kernels: Kernels, q: &[f32]| {
+            let (mut out, mut peak, mut sum) = (vec![0.0; 5 * D], vec![0.0; 5], vec![0.0; 5]);
+            let mut to = Attention { out: &mut out, peak: &mut peak, sum: &mut sum };
+            let block = |_| Cached { keys: &bytes, key_scales: &[], values: &bytes, value_scales: &[] };
+            kernels.run(Attend { number, block, positions: 3..62, scale: 1e-4, q, to: &mut to });
+            (out, peak, sum)
+        };
+        // Queries of zeros see all positions alike.
+        let (out, peak, sum) = seen(compute.kernels(), &[0.0; 5 * D]);
+        equal(format_args!("weights of {number:?}"), (&peak[..], &sum[..]), (&[0.0; 5][..], &[59.0; 5][..]))?;
+        for (h, out) in out.chunks_exact(D).enumerate() {
+            let value = |i: usize| (3..62).map(|p| stored[p % 32 * D + i]).sum::<f32>();
+            equal(format_args!("values of {number:?}, head {h}"), out, &(0..D).map(value).collect::<Vec<_>>()[..])?;
         }
+        equal(format_args!("attention of {number:?}"), seen(compute.kernels(), &q), seen(Kernels::SCALAR, &q))?;
     }
     Ok(())
 }
@@ -280,6 +302,7 @@ fn equal<V: PartialEq + Debug>(what: impl Display, got: V, expected: V) -> Resul
 mod tests {
     use super::super::isa::PanelSums;
     use super::super::scalar::Scalar;
+    use super::super::vectors::Vectors;
     use super::*;
 
     /// The scalar code, but for one answer in tiles of so many tokens.
@@ -289,6 +312,57 @@ mod tests {
         Panel(usize),
         SmallPanel(usize),
         Nothing,
+    }
+
+    /// The scalar code in all of these.
+    impl Vectors for Broken {
+        const WIDTH: usize = Scalar::WIDTH;
+        const SCALED_TRITS: bool = Scalar::SCALED_TRITS;
+        type Bytes = [u8; 16];
+        type Sums = [i32; 4];
+        fn load(self, bytes: &[u8]) -> [u8; 16] {
+            Scalar.load(bytes)
+        }
+        fn store_bytes(self, bytes: [u8; 16], out: &mut [u8]) {
+            Scalar.store_bytes(bytes, out);
+        }
+        fn word(self, word: &[u8; 4]) -> [u8; 16] {
+            Scalar.word(word)
+        }
+        fn nibbles(self, w: [u8; 16]) -> [[u8; 16]; 2] {
+            Scalar.nibbles(w)
+        }
+        fn fields(self, w: [u8; 16]) -> [[u8; 16]; 4] {
+            Scalar.fields(w)
+        }
+        fn scaled_fields(self, w: [u8; 16]) -> [[u8; 16]; 4] {
+            Scalar.scaled_fields(w)
+        }
+        fn unscale(self, field: usize, sums: [i32; 4]) -> [i32; 4] {
+            Scalar.unscale(field, sums)
+        }
+        fn trits(self, nibbles: [u8; 16], fifths: [u8; 16], bit: usize) -> [[u8; 16]; 3] {
+            Scalar.trits(nibbles, fifths, bit)
+        }
+        fn interleave(self, w: [[u8; 16]; 4]) -> [[u8; 16]; 4] {
+            Scalar.interleave(w)
+        }
+        fn no_sums(self) -> [i32; 4] {
+            Scalar.no_sums()
+        }
+        fn dot(self, sums: [i32; 4], codes: [u8; 16], q: [u8; 16]) -> [i32; 4] {
+            Scalar.dot(sums, codes, q)
+        }
+        fn add(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+            Scalar.add(a, b)
+        }
+        fn store_sums(self, sums: [i32; 4], out: &mut [i32]) {
+            Scalar.store_sums(sums, out);
+        }
+        fn totals(self, sums: [[i32; 4]; 4]) -> [i32; 4] {
+            Scalar.totals(sums)
+        }
+        fn prefetch(self, _: &[u8]) {}
     }
 
     impl Kernel for Broken {

@@ -1,72 +1,151 @@
-//! Attention of one token's query heads over the cached keys and values of one key/value head.
+//! Attention of all tokens of a step, shared out among the threads.
 
-use super::{KvCache, math};
-use crate::kernel::Compute;
+use super::{KvCache, Span};
+use crate::kernel::{Attention, Cached, Compute};
+use std::cell::RefCell;
 use std::ops::Range;
 
-/// Query heads handled in one pass over the keys.
-const HEADS: usize = 8;
+/// Positions that are seen in one piece. Longer contexts are seen piece by piece and merged in order, by one thread or by several: the
+/// arithmetic is the same.
+const PIECE: usize = 1024;
 
-/// What [`attend`] reads: one key/value head of one sequence in one layer.
+/// One key/value head of a layer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head<'a> {
+pub(super) struct Layer<'a> {
     pub(super) kv: &'a KvCache,
     pub(super) layer: usize,
-    pub(super) head: usize,
+    pub(super) kv_heads: usize,
+    /// Of the query heads that share a key/value head.
+    pub(super) group: usize,
     pub(super) head_dim: usize,
-    pub(super) blocks: &'a [u32],
+    pub(super) scale: f32,
+    /// How many positions are seen, a token's own included.
+    pub(super) window: usize,
 }
 
-/// `out = softmax(scale · q·Kᵀ)·V` over `positions`, for the query heads `q` (`[group][head_dim]`,
-/// as is `out`) that share this key/value head.
-///
-/// Block by block with a running maximum and sum (online softmax, arXiv 1805.02867): the keys are read once for
-/// all heads, nothing grows with the context, and the order of operations depends on `positions` alone.
-pub(super) fn attend(compute: &Compute, head: Head, positions: Range<usize>, scale: f32, q: &[f32], out: &mut [f32]) {
-    let width = HEADS * head.head_dim;
-    for (q, out) in q.chunks(width).zip(out.chunks_mut(width)) {
-        attend_few(compute, head, positions.clone(), scale, q, out);
-    }
+thread_local! {
+    /// Room for a piece, kept from call to call.
+    static PIECES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-fn attend_few(compute: &Compute, head: Head, positions: Range<usize>, scale: f32, q: &[f32], out: &mut [f32]) {
-    const BLOCK: usize = KvCache::BLOCK;
-    let number = head.kv.format().number();
-    let heads = q.len() / head.head_dim;
-    let mut max = [f32::NEG_INFINITY; HEADS];
-    let mut sum = [0.0f32; HEADS];
-    let mut scores = [[0.0f32; BLOCK]; HEADS];
-    let scores = &mut scores[..heads];
-    out.fill(0.0);
-    let mut start = positions.start;
-    while start < positions.end {
-        let (block, first) = (start / BLOCK, start % BLOCK);
-        let slots = first..BLOCK.min(first + positions.end - start);
-        let keys = head.kv.keys(head.layer, head.blocks[block], head.head);
-        let values = head.kv.values(head.layer, head.blocks[block], head.head);
-        compute.scores(number, keys.bytes, q, scores);
-        let all = scores.iter_mut().zip(out.chunks_mut(head.head_dim)).zip(max.iter_mut().zip(&mut sum));
-        for ((p, out), (max, sum)) in all {
-            scale_by(p, keys.scales);
-            let p_slots = &mut p[slots.clone()];
-            p_slots.iter_mut().for_each(|p| *p *= scale);
-            let top = p_slots.iter().fold(*max, |a, &b| a.max(b));
-            let shrink = math::exp(*max - top);
-            math::exp_all(p_slots, top);
-            *max = top;
-            *sum = *sum * shrink + p_slots.iter().sum::<f32>();
-            out.iter_mut().for_each(|o| *o *= shrink);
-            scale_by(p, values.scales);
+impl Layer<'_> {
+    /// `out = softmax(scale · q·Kᵀ)·V` of each token over its own sequence's positions up to itself: `q` and `out` are
+    /// `[tokens][heads][head_dim]`, `places` has each token's span and position. `scratch` is kept from call to call.
+    pub(super) fn attend(
+        &self,
+        compute: &Compute,
+        spans: &[Span],
+        places: &[(usize, usize)],
+        q: &[f32],
+        scratch: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let width = self.group * self.head_dim;
+        let longest = places.iter().map(|&(_, position)| self.pieces(position).len()).max().unwrap_or(0);
+        let heads = places.len() * self.kv_heads;
+        // With few heads the threads share the pieces of each; else each thread sees all pieces of a head.
+        if longest < 2 || heads >= 4 * compute.threads() {
+            compute.for_each_chunk(out, width, &|i, out| self.whole(compute, spans, places, i, &q[i * width..], out));
+            return;
         }
-        compute.accumulate(number, values.bytes, slots.clone(), scores, out);
-        start += slots.len();
+        let room = self.room();
+        scratch.resize(heads * longest * room, 0.0);
+        compute.for_each_chunk(scratch, room, &|item, piece| {
+            let (i, nth) = (item / longest, item % longest);
+            let (span, position) = places[i / self.kv_heads];
+            if let Some(piece_of) = self.pieces(position).nth(nth) {
+                let blocks = spans[span].blocks;
+                let mut seen = self.parts(piece);
+                self.see(
+                    compute,
+                    blocks,
+                    i % self.kv_heads,
+                    self.positions(position, piece_of),
+                    &q[i * width..],
+                    &mut seen,
+                );
+            }
+        });
+        for (i, (out, pieces)) in out.chunks_mut(width).zip(scratch.chunks_mut(longest * room)).enumerate() {
+            let (_, position) = places[i / self.kv_heads];
+            let mut pieces = pieces.chunks_mut(room).take(self.pieces(position).len());
+            let Some(first) = pieces.next() else { continue };
+            let mut all = self.parts(first);
+            pieces.for_each(|piece| all.merge(&self.parts(piece)));
+            all.finish();
+            out.copy_from_slice(all.out);
+        }
     }
-    for (out, sum) in out.chunks_mut(head.head_dim).zip(sum) {
-        out.iter_mut().for_each(|o| *o /= sum);
-    }
-}
 
-/// Multiplies by the scale of each position, where there are scales.
-fn scale_by(p: &mut [f32], scales: &[f32]) {
-    p.iter_mut().zip(scales).for_each(|(p, scale)| *p *= scale);
+    /// One token's query heads of key/value head `i % kv_heads`.
+    fn whole(
+        &self,
+        compute: &Compute,
+        spans: &[Span],
+        places: &[(usize, usize)],
+        i: usize,
+        q: &[f32],
+        out: &mut [f32],
+    ) {
+        let (span, position) = places[i / self.kv_heads];
+        let room = self.room();
+        let mut scratch = PIECES.take();
+        scratch.resize(2 * room, 0.0);
+        let (first, second) = scratch.split_at_mut(room);
+        let mut all = self.parts(first);
+        for (nth, piece) in self.pieces(position).enumerate() {
+            let positions = self.positions(position, piece);
+            let (blocks, head) = (spans[span].blocks, i % self.kv_heads);
+            if nth == 0 {
+                self.see(compute, blocks, head, positions, q, &mut all);
+            } else {
+                let mut later = self.parts(second);
+                self.see(compute, blocks, head, positions, q, &mut later);
+                all.merge(&later);
+            }
+        }
+        all.finish();
+        out.copy_from_slice(all.out);
+        PIECES.set(scratch);
+    }
+
+    fn see(
+        &self,
+        compute: &Compute,
+        blocks: &[u32],
+        head: usize,
+        positions: Range<usize>,
+        q: &[f32],
+        to: &mut Attention,
+    ) {
+        let block = |b: usize| {
+            let keys = self.kv.keys(self.layer, blocks[b], head);
+            let values = self.kv.values(self.layer, blocks[b], head);
+            Cached { keys: keys.bytes, key_scales: keys.scales, values: values.bytes, value_scales: values.scales }
+        };
+        let q = &q[..self.group * self.head_dim];
+        compute.attend(self.kv.format().number(), block, positions, self.scale, q, to);
+    }
+
+    /// Numbers of the pieces that a token at `position` sees something of.
+    fn pieces(&self, position: usize) -> Range<usize> {
+        (position + 1).saturating_sub(self.window) / PIECE..position / PIECE + 1
+    }
+
+    /// What it sees of a piece.
+    fn positions(&self, position: usize, piece: usize) -> Range<usize> {
+        let first = (position + 1).saturating_sub(self.window);
+        first.max(piece * PIECE)..(position + 1).min((piece + 1) * PIECE)
+    }
+
+    /// Floats of an [`Attention`].
+    fn room(&self) -> usize {
+        self.group * (self.head_dim + 2)
+    }
+
+    fn parts<'p>(&self, room: &'p mut [f32]) -> Attention<'p> {
+        let (out, rest) = room.split_at_mut(self.group * self.head_dim);
+        let (peak, sum) = rest.split_at_mut(self.group);
+        Attention { out, peak, sum }
+    }
 }

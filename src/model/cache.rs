@@ -8,9 +8,9 @@ use half::f16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum KvFormat {
     /// int8 with one f32 scale per head and position (absmax).
+    #[default]
     Q8,
     /// IEEE half precision.
-    #[default]
     F16,
     /// Single precision.
     F32,
@@ -35,7 +35,7 @@ impl KvFormat {
 /// Keys and values of all sequences, in blocks of [`KvCache::BLOCK`] positions.
 ///
 /// Layout: `[layer][block][kv head]`, then for values `[position in block][head_dim]` and for keys `[head_dim][position in block]`
-/// (see [`crate::kernel::Compute::scores`]): attention for one head reads one contiguous run per block.
+/// (see [`crate::kernel::Cached`]): attention for one head reads one contiguous run per block.
 #[derive(Debug)]
 pub struct KvCache {
     format: KvFormat,
@@ -154,7 +154,9 @@ impl Store {
                 let broken = values.iter().any(|x| !x.is_finite());
                 self.scales[row] = if broken { f32::NAN } else { largest / 127.0 };
                 let inverse = if largest > 0.0 && !broken { 127.0 / largest } else { 0.0 };
-                all.for_each(|(to, x)| to[0] = ((x * inverse).round_ties_even() as i8).cast_unsigned());
+                // Adding 1.5·2²³ leaves the number, rounded half to even, in the low bits of the float.
+                const ROUND: f32 = 12_582_912.0;
+                all.for_each(|(to, x)| to[0] = (x * inverse + ROUND).to_bits() as u8);
             }
         }
     }

@@ -1,9 +1,8 @@
 //! The forward pass: token ids to hidden states to logits, in the order of the papers.
 
-use super::attention::{Head, attend};
 use super::weights::Layer;
-use super::{Config, KvCache, Model, OutputHead, Rope, math};
-use crate::kernel::{Activations, Compute};
+use super::{Activation, Config, KvCache, Model, OutputHead, Rope, attention, math};
+use crate::kernel::{Activations, Compute, Layout};
 use crate::text::Token;
 
 /// Which positions' final hidden states a [`Span`] asks for.
@@ -35,6 +34,17 @@ pub struct Span<'a> {
 /// step. For tests that look for the first difference.
 pub type Tap = Box<dyn FnMut(&str, usize, &[f32]) + Send>;
 
+/// What single-token steps did not need to read, summed over layers and steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Skipping {
+    /// Neurons of squared-ReLU layers.
+    pub neurons: u64,
+    /// Those whose gate was open: their row of `up` was read.
+    pub open: u64,
+    /// Those whose value was not rounded to zero: their column of `down` was read.
+    pub nonzero: u64,
+}
+
 /// Scratch of the forward pass, reused from step to step. n is the number of tokens in a step.
 pub struct State {
     /// Residual stream, `[n][dim]`.
@@ -49,6 +59,10 @@ pub struct State {
     v: Vec<f32>,
     /// What attention gives, `[n][heads][head_dim]`.
     attended: Activations,
+    /// Scratch of attention.
+    pieces: Vec<f32>,
+    /// Neurons whose gate is open, of the one token of a step.
+    open: Vec<u32>,
     /// `[n][ffn]`
     gate: Vec<f32>,
     /// `[n][ffn]`
@@ -64,6 +78,8 @@ pub struct State {
     /// Wanted hidden states, `[wanted][dim]`.
     hidden: Vec<f32>,
     max_tokens: usize,
+    /// Counts what is skipped.
+    pub skipping: Skipping,
     /// Called with intermediate results, if set.
     pub tap: Option<Tap>,
 }
@@ -101,6 +117,8 @@ impl State {
             k: floats(config.kv_dim()),
             v: floats(config.kv_dim()),
             attended: Activations::default(),
+            pieces: Vec::new(),
+            open: Vec::with_capacity(config.ffn),
             gate: floats(config.ffn),
             up: floats(config.ffn),
             gated: Activations::default(),
@@ -109,6 +127,7 @@ impl State {
             places: Vec::with_capacity(max_tokens),
             hidden: floats(config.dim),
             max_tokens,
+            skipping: Skipping::default(),
             tap: None,
         }
     }
@@ -224,17 +243,17 @@ impl Model {
             kv.write(layer, block, position % KvCache::BLOCK, k, v);
         }
 
-        let window = c.window.filter(|_| windowed).unwrap_or(usize::MAX);
-        let (q, kv, places) = (&*q, &*kv, &s.places);
-        let group = c.heads / c.kv_heads * c.head_dim;
+        let layer = attention::Layer {
+            kv,
+            layer,
+            kv_heads: c.kv_heads,
+            group: c.heads / c.kv_heads,
+            head_dim: c.head_dim,
+            scale: c.attention_scale,
+            window: c.window.filter(|_| windowed).unwrap_or(usize::MAX),
+        };
         s.attended.reset(n, q_dim);
-        compute.for_each_chunk(s.attended.rows_mut(), group, &|i, out| {
-            let (span, position) = places[i / c.kv_heads];
-            let blocks = spans[span].blocks;
-            let head = Head { kv, layer, head: i % c.kv_heads, head_dim: c.head_dim, blocks };
-            let positions = (position + 1).saturating_sub(window)..position + 1;
-            attend(compute, head, positions, c.attention_scale, &q[i * group..(i + 1) * group], out);
-        });
+        layer.attend(compute, spans, &s.places, q, &mut s.pieces, s.attended.rows_mut());
         if let Some(weight) = &w.attn_sub_norm {
             norm_rows_in_place(compute, s.attended.rows_mut(), weight, c.norm_eps);
         }
@@ -252,7 +271,16 @@ impl Model {
         let (gate, up) = (&mut s.gate[..n * c.ffn], &mut s.up[..n * c.ffn]);
         norm_rows(compute, &s.x, &w.ffn_norm, c.norm_eps, n, &mut s.normed);
         compute.linear(&w.ffn_gate, &mut s.normed, gate);
-        compute.linear(&w.ffn_up, &mut s.normed, up);
+        let skipping = n == 1 && w.ffn_up.layout() == Some(Layout::Rows) && c.activation == Activation::SquaredRelu;
+        if skipping {
+            // A gate that is not positive makes the product 0, whatever `up` is; one that is no number must stay visible.
+            s.open.clear();
+            s.open.extend((0u32..).zip(&*gate).filter(|(_, g)| **g > 0.0 || g.is_nan()).map(|(i, _)| i));
+            up.fill(0.0);
+            compute.linear_rows(&w.ffn_up, &mut s.normed, &s.open, up);
+        } else {
+            compute.linear(&w.ffn_up, &mut s.normed, up);
+        }
         s.gated.reset(n, c.ffn);
         let (gate, up) = (&*gate, &*up);
         compute.for_each_chunk(s.gated.rows_mut(), c.ffn, &|t, out| {
@@ -264,6 +292,11 @@ impl Model {
         });
         let delta = &mut s.delta[..n * c.dim];
         compute.linear(&w.ffn_down, &mut s.gated, delta);
+        if skipping {
+            s.skipping.neurons += c.ffn as u64;
+            s.skipping.open += s.open.len() as u64;
+            s.skipping.nonzero += s.gated.nonzero_columns() as u64;
+        }
         if let Some(weight) = &w.ffn_post_norm {
             norm_rows_in_place(compute, delta, weight, c.norm_eps);
         }

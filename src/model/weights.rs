@@ -1,13 +1,16 @@
 //! The weights of a base, from a GGUF file.
 
-use super::{CompactHead, Config, Error, OutputHead};
+use super::prepared::Store;
+use super::{CompactHead, Config, Error, OutputHead, Packing};
 use crate::gguf::{File, Tensor};
-use crate::kernel::{Matrix, Table};
+use crate::kernel::{Layout, Matrix, Table};
 use crate::quant::{Format, absmean, dequantize, ternary_codes};
 use std::collections::HashSet;
 
 const EMBEDDING: &str = "token_embd.weight";
 const OUTPUT: &str = "output.weight";
+/// What a prepared file calls the compact head.
+pub(super) const COMPACT_HEAD: &str = "compact head";
 
 /// All weights. Shapes are `[rows, cols]`.
 #[derive(Debug)]
@@ -63,9 +66,9 @@ pub(super) struct Layer {
 }
 
 impl Weights {
-    pub(super) fn load(file: &File, config: &Config, compact: CompactHead) -> Result<Self, Error> {
-        let mut loader = Loader { file, config, used: HashSet::new() };
-        loader.used.insert("rope_freqs.weight".into());
+    pub(super) fn load(file: &File, config: &Config, packing: Packing) -> Result<Self, Error> {
+        let store = Store::of(file, packing);
+        let mut loader = Loader::new(file, config, packing, store);
         let tied = loader.tied();
         let head = if tied { EMBEDDING } else { OUTPUT };
         let weights = Weights {
@@ -75,7 +78,7 @@ impl Weights {
             output: loader.head(head)?,
             tied,
             head_format: loader.tensor(head, &[config.dim, config.vocab])?.format,
-            compact: loader.compact_head(head, compact)?,
+            compact: loader.compact_head(head)?,
         };
         loader.check_all_used()?;
         Ok(weights)
@@ -89,9 +92,34 @@ impl Weights {
         }
     }
 
+    /// Every matrix, with the name that a prepared file has for it.
+    #[cfg(test)]
+    pub(super) fn named(&self) -> impl Iterator<Item = (String, &Matrix)> {
+        let layers = self.layers.iter().enumerate().flat_map(|(i, layer)| layer.named(i));
+        let head = if self.tied { EMBEDDING } else { OUTPUT };
+        let compact = self.compact.iter().map(|(_, head)| (COMPACT_HEAD.to_string(), head));
+        layers.chain([(head.to_string(), &self.output)]).chain(compact)
+    }
+
     /// The linear layers of all transformer layers.
     pub(super) fn linears(&self) -> impl Iterator<Item = &Matrix> {
         self.layers.iter().flat_map(|l| [&l.q, &l.k, &l.v, &l.attn_output, &l.ffn_gate, &l.ffn_up, &l.ffn_down])
+    }
+}
+
+impl Layer {
+    /// The matrices of layer `i`, with the names that files have for them.
+    fn named(&self, i: usize) -> [(String, &Matrix); 7] {
+        [
+            ("attn_q", &self.q),
+            ("attn_k", &self.k),
+            ("attn_v", &self.v),
+            ("attn_output", &self.attn_output),
+            ("ffn_gate", &self.ffn_gate),
+            ("ffn_up", &self.ffn_up),
+            ("ffn_down", &self.ffn_down),
+        ]
+        .map(|(part, matrix)| (format!("blk.{i}.{part}.weight"), matrix))
     }
 }
 
@@ -104,33 +132,56 @@ fn automatic_head(tensor: &Tensor) -> Option<Format> {
 }
 
 /// Takes tensors out of a file by name and shape, and remembers which.
-struct Loader<'a> {
-    file: &'a File,
-    config: &'a Config,
-    used: HashSet<String>,
+pub(super) struct Loader<'a> {
+    pub(super) file: &'a File,
+    pub(super) config: &'a Config,
+    pub(super) packing: Packing,
+    /// Matrices that were packed before.
+    pub(super) store: Store,
+    pub(super) used: HashSet<String>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    pub(super) fn new(file: &'a File, config: &'a Config, packing: Packing, store: Store) -> Loader<'a> {
+        Loader { file, config, packing, store, used: HashSet::from(["rope_freqs.weight".into()]) }
+    }
+
+    /// Calls `f` with each matrix and its name, one layer in memory at a time.
+    pub(super) fn each(&mut self, f: &mut dyn FnMut(&str, &Matrix) -> Result<(), Error>) -> Result<(), Error> {
+        for i in 0..self.config.layers {
+            for (name, matrix) in self.layer(i)?.named(i) {
+                f(&name, matrix)?;
+            }
+        }
+        let head = if self.tied() { EMBEDDING } else { OUTPUT };
+        f(head, &self.head(head)?)?;
+        if let Some((_, compact)) = self.compact_head(head)? {
+            f(COMPACT_HEAD, &compact)?;
+        }
+        Ok(())
+    }
+
     fn layer(&mut self, layer: usize) -> Result<Layer, Error> {
         let c = self.config;
         let name = |part: &str| format!("blk.{layer}.{part}.weight");
         let (sub_norms, gemma) = (c.sub_norms, c.arch == "gemma3");
         let head_norms = gemma || c.arch == "qwen3";
+        let [up, down, other] = self.packing.layouts(c);
         Ok(Layer {
             attn_norm: self.norm(&name("attn_norm"), c.dim)?,
-            q: self.linear(&name("attn_q"), c.q_dim(), c.dim)?,
-            k: self.linear(&name("attn_k"), c.kv_dim(), c.dim)?,
-            v: self.linear(&name("attn_v"), c.kv_dim(), c.dim)?,
+            q: self.linear(&name("attn_q"), c.q_dim(), c.dim, other)?,
+            k: self.linear(&name("attn_k"), c.kv_dim(), c.dim, other)?,
+            v: self.linear(&name("attn_v"), c.kv_dim(), c.dim, other)?,
             q_norm: self.norm_if(head_norms, &name("attn_q_norm"), c.head_dim)?,
             k_norm: self.norm_if(head_norms, &name("attn_k_norm"), c.head_dim)?,
             attn_sub_norm: self.norm_if(sub_norms, &name("attn_sub_norm"), c.q_dim())?,
-            attn_output: self.linear(&name("attn_output"), c.dim, c.q_dim())?,
+            attn_output: self.linear(&name("attn_output"), c.dim, c.q_dim(), other)?,
             attn_post_norm: self.norm_if(gemma, &name("post_attention_norm"), c.dim)?,
             ffn_norm: self.norm(&name("ffn_norm"), c.dim)?,
-            ffn_gate: self.linear(&name("ffn_gate"), c.ffn, c.dim)?,
-            ffn_up: self.linear(&name("ffn_up"), c.ffn, c.dim)?,
+            ffn_gate: self.linear(&name("ffn_gate"), c.ffn, c.dim, other)?,
+            ffn_up: self.linear(&name("ffn_up"), c.ffn, c.dim, up)?,
             ffn_sub_norm: self.norm_if(sub_norms, &name("ffn_sub_norm"), c.ffn)?,
-            ffn_down: self.linear(&name("ffn_down"), c.dim, c.ffn)?,
+            ffn_down: self.linear(&name("ffn_down"), c.dim, c.ffn, down)?,
             ffn_post_norm: self.norm_if(gemma, &name("post_ffw_norm"), c.dim)?,
         })
     }
@@ -155,11 +206,22 @@ impl Loader<'_> {
     }
 
     /// The compact head that is asked for.
-    fn compact_head(&mut self, name: &str, compact: CompactHead) -> Result<Option<(Format, Matrix)>, Error> {
+    fn compact_head(&mut self, name: &str) -> Result<Option<(Format, Matrix)>, Error> {
         let tensor = self.tensor(name, &[self.config.dim, self.config.vocab])?;
-        let format = match compact {
+        let Some(format) = self.compact_format(&tensor)? else { return Ok(None) };
+        if let Some(head) = self.store.take_head(format, self.config.vocab, self.config.dim) {
+            return Ok(Some((format, head)));
+        }
+        let rows = |done: std::ops::Range<usize>| self.file.release_rows(&tensor, done);
+        let head = Matrix::rounded(format, &self.table(&tensor)?, &rows);
+        head.map(|head| Some((format, head))).map_err(|source| self.wrong_matrix(&tensor, source))
+    }
+
+    /// The format of the compact head, if there is to be one.
+    fn compact_format(&self, tensor: &Tensor) -> Result<Option<Format>, Error> {
+        let format = match self.packing.head {
             CompactHead::File => return Ok(None),
-            CompactHead::Auto => match automatic_head(&tensor) {
+            CompactHead::Auto => match automatic_head(tensor) {
                 Some(format) => format,
                 None => return Ok(None),
             },
@@ -173,9 +235,7 @@ impl Loader<'_> {
                 format!("its output head is {} already: one in {} is no smaller", tensor.format.name(), format.name());
             return Err(Error::Unsupported { file: self.file.name().into(), what });
         }
-        let head = Matrix::rounded(format, &self.table(&tensor)?);
-        self.file.release(&tensor);
-        head.map(|head| Some((format, head))).map_err(|source| self.wrong_matrix(&tensor, source))
+        Ok(Some(format))
     }
 
     fn table(&self, tensor: &Tensor) -> Result<Table, Error> {
@@ -216,16 +276,19 @@ impl Loader<'_> {
     /// The head: `[vocab, dim]`, never quantised to int8 by the network's definition.
     fn head(&mut self, name: &str) -> Result<Matrix, Error> {
         let tensor = self.tensor(name, &[self.config.dim, self.config.vocab])?;
-        self.matrix(&tensor)
+        self.matrix(&tensor, self.packing.layout)
     }
 
-    fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+    fn linear(&mut self, name: &str, rows: usize, cols: usize, layout: Layout) -> Result<Matrix, Error> {
         let tensor = self.tensor(name, &[cols, rows])?;
         let floats = matches!(tensor.format, Format::F32 | Format::F16 | Format::BF16);
         if self.config.bit_linear && floats {
-            return self.bit_linear(&tensor);
+            return match self.store.take(name, rows, cols) {
+                Some(matrix) => Ok(matrix),
+                None => self.bit_linear(&tensor, layout),
+            };
         }
-        let matrix = self.matrix(&tensor)?;
+        let matrix = self.matrix(&tensor, layout)?;
         if self.config.bit_linear && !matrix.is_ternary() {
             return Err(Error::Unsupported {
                 file: self.file.name().into(),
@@ -239,9 +302,12 @@ impl Loader<'_> {
         Ok(matrix)
     }
 
-    fn matrix(&self, tensor: &Tensor) -> Result<Matrix, Error> {
+    fn matrix(&mut self, tensor: &Tensor, layout: Layout) -> Result<Matrix, Error> {
         let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
-        let matrix = Matrix::from_format(tensor.format, rows, cols, self.file.bytes(tensor));
+        if let Some(matrix) = self.store.take(&tensor.name, rows, cols) {
+            return Ok(matrix);
+        }
+        let matrix = Matrix::from_format_in(layout, tensor.format, rows, cols, self.file.bytes(tensor));
         if matches!(&matrix, Ok(matrix) if !matrix.reads_the_file()) {
             self.file.release(tensor);
         }
@@ -254,7 +320,7 @@ impl Loader<'_> {
 
     /// A linear layer of a network that is ternary by definition, stored as floats: either already
     /// code × scale, or the master weights, which are quantised as in training (absmean).
-    fn bit_linear(&self, tensor: &Tensor) -> Result<Matrix, Error> {
+    fn bit_linear(&self, tensor: &Tensor, layout: Layout) -> Result<Matrix, Error> {
         let (cols, rows) = (tensor.dims[0], tensor.dims[1]);
         let mut values = self.values(tensor);
         if let Some(i) = values.iter().position(|w| !w.is_finite()) {
@@ -268,7 +334,7 @@ impl Loader<'_> {
         let (codes, scale) =
             codes.ok_or_else(|| self.file.tensor_error(&tensor.name, "cannot be rounded to ternary"))?;
         self.file.release(tensor);
-        Ok(Matrix::ternary(&codes, rows, cols, scale))
+        Ok(Matrix::ternary_in(layout, &codes, rows, cols, scale))
     }
 
     /// A tensor without a place in the network would silently change the answers.

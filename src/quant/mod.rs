@@ -23,7 +23,7 @@ mod tests;
 ///
 /// The numbers in the files are ggml's type ids; `Q2_0` has one id and two group sizes, told apart
 /// by the tensor's length in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs, non_camel_case_types)]
 pub enum Format {
     F32,

@@ -171,7 +171,10 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
     let q = q.map(|q| &q.as_chunks::<STEP>().0[..steps.len()]);
     let mut sums = [[vdupq_n_s32(0); R]; T];
     for (s, step) in steps.iter().enumerate() {
-        let x: [int8x16_t; T] = std::array::from_fn(|t| load(&q[t][s]));
+        let mut x = [vdupq_n_s8(0); T];
+        for t in 0..T {
+            x[t] = load(&q[t][s]);
+        }
         for (r, bytes) in step.as_chunks::<16>().0[first..first + R].iter().enumerate() {
             let w = load_u8(bytes);
             let fields = [
@@ -179,8 +182,13 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], first: usize, q: [
                 vandq_u8(vshrq_n_u8::<2>(w), mask),
                 vandq_u8(vshrq_n_u8::<4>(w), mask),
                 vshrq_n_u8::<6>(w),
-            ]
-            .map(|codes| vreinterpretq_s8_u8(codes));
+            ];
+            let fields = [
+                vreinterpretq_s8_u8(fields[0]),
+                vreinterpretq_s8_u8(fields[1]),
+                vreinterpretq_s8_u8(fields[2]),
+                vreinterpretq_s8_u8(fields[3]),
+            ];
             // Field by field, so that consecutive instructions add to different sums.
             for t in 0..T {
                 sums[t][r] = sdot_lane::<0>(sums[t][r], fields[0], x[t]);
@@ -208,7 +216,8 @@ fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: 
         let mut scaled = [vdupq_n_s32(0); T];
         // 16 columns at a time.
         for j in 0..16 {
-            let [a, b] = [2 * j, 2 * j + 1].map(|v| neon::panel_codes::<P>(panel, v, quad));
+            let a = neon::panel_codes::<P>(panel, 2 * j, quad);
+            let b = neon::panel_codes::<P>(panel, 2 * j + 1, quad);
             let scale = neon::four_bytes(scales, if P::FINE { j } else { j / 2 } * GROUP + 4 * quad);
             for t in 0..T {
                 let x = load(&q[t].as_chunks::<16>().0[j]);
@@ -235,7 +244,12 @@ fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: 
 fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
     let mut out = [[0; GROUP]; T];
     for quad in 0..4 {
-        let codes: [[int8x16_t; 2]; 4] = std::array::from_fn(|v| neon::small_codes::<P>(codes, v, quad));
+        let codes = [
+            neon::small_codes::<P>(codes, 0, quad),
+            neon::small_codes::<P>(codes, 1, quad),
+            neon::small_codes::<P>(codes, 2, quad),
+            neon::small_codes::<P>(codes, 3, quad),
+        ];
         for t in 0..T {
             let x = q[t].as_chunks::<16>().0;
             let mut dot = vdupq_n_s32(if P::BYTES { 0 } else { -P::BIAS * sums[t] });
@@ -260,6 +274,18 @@ fn sdot_lane<const LANE: u32>(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) ->
     unsafe {
         asm!("sdot {sum:v}.4s, {a:v}.16b, {b:v}.4b[{lane}]", sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
              lane = const LANE, options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
+}
+
+/// `sum[i] += Σ_j a[4i + j] · b[4i + j]`
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(super) fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: one instruction on registers, of a feature that this function requires.
+    unsafe {
+        asm!("sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b", sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+             options(pure, nomem, nostack, preserves_flags));
     }
     sum
 }

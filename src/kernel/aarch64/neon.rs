@@ -150,17 +150,16 @@ fn ternary_tile<const R: usize, const T: usize>(group: &[u8], quad: usize, q: [&
                     vandq_u8(vshrq_n_u8::<2>(w), mask),
                     vandq_u8(vshrq_n_u8::<4>(w), mask),
                     vshrq_n_u8::<6>(w),
-                ]
-                .map(|codes| vreinterpretq_s8_u8(codes));
+                ];
                 for t in 0..T {
-                    let x = q[t][s * STEP..][..STEP].as_chunks::<4>().0;
+                    let x: [i32; 4] = bytemuck::cast(q[t].as_chunks::<STEP>().0[s]);
                     let [low, high] = &mut narrow[t][r];
                     for f in 0..4 {
                         // The same four columns for each of two rows.
-                        let x = i32::from_le_bytes(x[f].map(|x| x as u8));
-                        let x = vreinterpretq_s8_s32(vdupq_n_s32(x));
-                        *low = vmlal_s8(*low, vget_low_s8(fields[f]), vget_low_s8(x));
-                        *high = vmlal_high_s8(*high, fields[f], x);
+                        let x = vreinterpretq_s8_s32(vdupq_n_s32(x[f]));
+                        let codes = vreinterpretq_s8_u8(fields[f]);
+                        *low = vmlal_s8(*low, vget_low_s8(codes), vget_low_s8(x));
+                        *high = vmlal_high_s8(*high, codes, x);
                     }
                 }
             }
@@ -185,7 +184,7 @@ fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: 
         let mut scaled = [vdupq_n_s32(0); T];
         // 16 columns at a time: lanes are (row, column mod 4), and four products of at most 63·127 fit i16.
         for j in 0..16 {
-            let [a, b] = [2 * j, 2 * j + 1].map(|v| panel_codes::<P>(panel, v, quad));
+            let (a, b) = (panel_codes::<P>(panel, 2 * j, quad), panel_codes::<P>(panel, 2 * j + 1, quad));
             let scale = four_bytes(scales, if P::FINE { j } else { j / 2 } * GROUP + 4 * quad);
             for t in 0..T {
                 let words = q[t].as_chunks::<4>().0;
@@ -232,7 +231,7 @@ fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], s
 #[inline]
 #[target_feature(enable = "neon")]
 fn add_products_of_four(narrow: [int16x8_t; 2], codes: int8x16_t, word: &[i8; 4]) -> [int16x8_t; 2] {
-    let x = vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(word.map(|q| q as u8))));
+    let x = vreinterpretq_s8_s32(vdupq_n_s32(bytemuck::cast(*word)));
     [vmlal_s8(narrow[0], vget_low_s8(codes), vget_low_s8(x)), vmlal_high_s8(narrow[1], codes, x)]
 }
 
@@ -248,11 +247,11 @@ fn sums_of_rows(narrow: [int16x8_t; 2]) -> int32x4_t {
 #[target_feature(enable = "neon")]
 pub(super) fn panel_codes<P: Panel>(panel: &[u8], v: usize, quad: usize) -> [int8x16_t; 2] {
     let vectors = panel[..P::SCALES_AT].as_chunks::<16>().0;
-    let w = load_u8(&vectors[4 * v + quad]);
+    let w = load_u8(&vectors[4 * P::low(v) + quad]);
     let mut codes = [vandq_u8(w, vdupq_n_u8(15)), vshrq_n_u8::<4>(w)];
     match P::HIGH {
         1 => {
-            let high = load_u8(&vectors[128 + v / 4 * 4 + quad]);
+            let high = load_u8(&vectors[4 * P::high(v) + quad]);
             let mask = vdupq_n_u8(16);
             let field = match v % 4 {
                 0 => [vshlq_n_u8::<4>(high), vshlq_n_u8::<3>(high)],
@@ -265,7 +264,7 @@ pub(super) fn panel_codes<P: Panel>(panel: &[u8], v: usize, quad: usize) -> [int
             }
         }
         2 => {
-            let high = load_u8(&vectors[128 + v / 2 * 4 + quad]);
+            let high = load_u8(&vectors[4 * P::high(v) + quad]);
             let mask = vdupq_n_u8(48);
             let field = match v % 2 {
                 0 => [vshlq_n_u8::<4>(high), vshlq_n_u8::<2>(high)],
@@ -277,7 +276,7 @@ pub(super) fn panel_codes<P: Panel>(panel: &[u8], v: usize, quad: usize) -> [int
         }
         _ => {}
     }
-    codes.map(|codes| vreinterpretq_s8_u8(codes))
+    [vreinterpretq_s8_u8(codes[0]), vreinterpretq_s8_u8(codes[1])]
 }
 
 /// The same of a panel of small blocks; bytes have lost their bias, as they have room for a sign.
@@ -286,12 +285,13 @@ pub(super) fn panel_codes<P: Panel>(panel: &[u8], v: usize, quad: usize) -> [int
 pub(super) fn small_codes<P: SmallPanel>(codes: &[u8], v: usize, quad: usize) -> [int8x16_t; 2] {
     let vectors = codes.as_chunks::<16>().0;
     let codes = if P::BYTES {
-        [8 * v, 8 * v + 4].map(|i| veorq_u8(load_u8(&vectors[i + quad]), vdupq_n_u8(0x80)))
+        let sign = vdupq_n_u8(0x80);
+        [veorq_u8(load_u8(&vectors[8 * v + quad]), sign), veorq_u8(load_u8(&vectors[8 * v + 4 + quad]), sign)]
     } else {
         let w = load_u8(&vectors[4 * v + quad]);
         [vandq_u8(w, vdupq_n_u8(15)), vshrq_n_u8::<4>(w)]
     };
-    codes.map(|codes| vreinterpretq_s8_u8(codes))
+    [vreinterpretq_s8_u8(codes[0]), vreinterpretq_s8_u8(codes[1])]
 }
 
 /// Four int8 values from `at` on, as i32.
@@ -382,7 +382,7 @@ pub(super) fn load_i8(bytes: &[u8; 32]) -> [float32x4_t; 8] {
 pub(super) fn add_products(sum: [float32x4_t; 8], a: [float32x4_t; 8], b: [float32x4_t; 8]) -> [float32x4_t; 8] {
     let mut sum = sum;
     for i in 0..8 {
-        sum[i] = vaddq_f32(sum[i], vmulq_f32(a[i], b[i]));
+        sum[i] = vfmaq_f32(sum[i], a[i], b[i]);
     }
     sum
 }

@@ -9,7 +9,7 @@
 //! high nibbles               columns 8v+4 .. 8v+7     of row r
 //! ```
 //!
-//! Codes of five or six bits have their upper ones apart: for each 32 columns, field k of one vector of 1-bit fields, or
+//! Codes of five or six bits have their upper ones behind the four vectors of each 32 columns: field k of one vector of 1-bit fields, or
 //! field k mod 4 of one of two vectors of 2-bit fields, belongs to columns 4k .. 4k+3. Codes of eight bits are bytes: vector k
 //! holds columns 4k .. 4k+3.
 //!
@@ -17,10 +17,6 @@
 //! across lanes.
 
 use crate::kernel::isa::{Panel, SmallPanel};
-use crate::kernel::ternary::GROUP;
-
-/// Bytes of the nibbles of 16 × 256 codes.
-pub(in crate::kernel) const NIBBLES: usize = GROUP * 256 / 2;
 
 /// `Q4_K`.
 #[derive(Debug, Clone, Copy)]

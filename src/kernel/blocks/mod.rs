@@ -4,27 +4,27 @@
 //! and for many; the file's own bytes are not needed afterwards. Two families, after the activations they meet:
 //!
 //! * **Superblocks** (`Q4_K`, `Q5_K`, `Q6_K`, `TQ1_0`, `TQ2_0`) meet [`Form::Block256`]. Of a superblock with codes c, scales sc
-//!   and offsets m, `i = Σ_j sc_j · Σ c·q` and `o = Σ_j m_j · Σ q` are exact i32. Then, in f32: `y += (d·dx)·i − (dmin·dx)·o`
-//!   where the format has offsets of their own, else, with c less its bias, `y += (d·dx)·i`.
+//!   and offsets m, `i = Σ_j sc_j · Σ c·q` and `o = Σ_j m_j · Σ q` are exact i32. Then, in f32: `y += (d·dx)·i`, c less its bias
+//!   where the format has one, and where it has offsets of their own `y −= (dmin·dx)·o`.
 //! * **Small blocks** (`Q8_0`, `Q4_0`, `Q2_0`) meet [`Form::Block32`]: for each 32 values `i = Σ c·q` is exact,
 //!   then `y += (d·dx)·i`.
 //!
-//! Products and sums are separate f32 operations (no fused multiply-add), blocks are added in order of
-//! columns, starting from 0: one defined result, whatever the instruction set or the order of rows.
+//! Each `+=` is one fused multiply-add, blocks are added in order of columns, starting from 0: one defined result, whatever the
+//! instruction set or the order of rows.
 
 mod layout;
 mod pack;
 mod unpack;
 
-pub(super) use layout::NIBBLES;
 pub(super) use layout::{Small2, Small4, Small8, Super4, Super5, Super6, SuperTernary};
 
 use super::activations::{Form, Quantised, Row};
 use super::isa::{Kernel, Panel, SmallPanel, Task};
 use super::matrix::Table;
-use super::output::Output;
+use super::output::{Aligned, Output};
 use super::ternary::GROUP;
 use super::{Error, shape};
+use crate::gguf::Bytes;
 use crate::quant::{self, Format};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,34 +36,64 @@ pub(super) struct Blocks {
     rows: usize,
     cols: usize,
     /// `[rows / 16][columns / 256 or 64]` panels.
-    panels: Vec<u8>,
+    panels: Bytes,
 }
 
 impl Blocks {
     /// Interleaves rows. `bytes` has the right length and rows are whole blocks. `None` if `format` is not one of this module's.
     pub(super) fn new(format: Format, rows: usize, cols: usize, bytes: &[u8]) -> Option<Blocks> {
         let row = cols / format.block_len() * format.block_bytes();
-        let panels = pack::panels(format, rows, cols, |r| bytes[r * row..][..row].into())?;
-        Some(Blocks { format, rows, cols, panels })
+        let mut panels = Aligned::zeroed(pack::group_bytes(format, cols)? * rows.div_ceil(GROUP));
+        pack::fill(&mut panels, format, rows, cols, |r| bytes[r * row..][..row].into());
+        Some(Blocks { format, rows, cols, panels: Bytes::new(panels) })
     }
 
-    /// The same of rows in another format, which are rounded to `format` first. `cols` is a whole number of its blocks.
-    pub(super) fn rounded(format: Format, table: &Table) -> Result<Option<Blocks>, Error> {
+    /// The same of rows in another format, which are rounded to `format` first, some thousand at a time; `done` hears which are not read
+    /// again. `cols` is a whole number of blocks of `format`.
+    pub(super) fn rounded(format: Format, table: &Table, done: &dyn Fn(Range<usize>)) -> Result<Option<Blocks>, Error> {
+        /// A whole number of groups.
+        const ROWS: usize = 256 * GROUP;
         let (rows, cols) = (table.rows(), table.cols());
         // The first row with a value that is no number; rounding would hide it.
         let broken = AtomicUsize::new(usize::MAX);
-        let panels = pack::panels(format, rows, cols, |r| {
-            let mut values = vec![0.0; cols];
-            table.row(r, &mut values);
-            if !values.iter().all(|x| x.is_finite()) {
-                broken.fetch_min(r, Ordering::Relaxed);
-            }
-            quant::quantize(format, &values, cols).into()
-        });
+        let Some(bytes) = pack::group_bytes(format, cols) else { return Ok(None) };
+        let mut panels = Aligned::zeroed(bytes * rows.div_ceil(GROUP));
+        for (part, first) in panels.chunks_mut(bytes * ROWS / GROUP).zip((0..rows).step_by(ROWS)) {
+            let some = ROWS.min(rows - first);
+            pack::fill(part, format, some, cols, |r| {
+                let mut values = vec![0.0; cols];
+                table.row(first + r, &mut values);
+                if !values.iter().all(|x| x.is_finite()) {
+                    broken.fetch_min(first + r, Ordering::Relaxed);
+                }
+                quant::quantize(format, &values, cols).into()
+            });
+            done(first..first + some);
+        }
         match broken.into_inner() {
-            usize::MAX => Ok(panels.map(|panels| Blocks { format, rows, cols, panels })),
+            usize::MAX => Ok(Some(Blocks { format, rows, cols, panels: Bytes::new(panels) })),
             r => Err(shape(format!("row {r} has a value that is infinite or NaN"))),
         }
+    }
+
+    /// Panels that were made before. `None` if they have not the length that the shape asks for.
+    pub(super) fn from_packed(format: Format, rows: usize, cols: usize, panels: Bytes) -> Option<Blocks> {
+        /// Far beyond any matrix, and small enough that no product overflows.
+        const MOST: usize = 1 << 28;
+        let fits = (1..MOST).contains(&rows) && (1..MOST).contains(&cols) && cols.is_multiple_of(format.block_len());
+        if !fits {
+            return None;
+        }
+        let expected = pack::group_bytes(format, cols)?.checked_mul(rows.div_ceil(GROUP));
+        (expected == Some(panels.len())).then_some(Blocks { format, rows, cols, panels })
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
+    pub(super) fn panels(&self) -> &Bytes {
+        &self.panels
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -142,7 +172,14 @@ impl Product<'_> {
     fn superblock_tile<K: Kernel, P: Panel, const T: usize>(&self, kernel: K, g: usize, t: usize) -> usize {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [[0f32; GROUP]; T];
-        for (b, panel) in self.weights.group(g).chunks_exact(P::SIZE).enumerate() {
+        let group = self.weights.group(g);
+        for (b, panel) in group.chunks_exact(P::SIZE).enumerate() {
+            // Scales stand behind the codes and are wanted with the first of them, and one token leaves little time: the next panel
+            // is asked for as a whole.
+            let next = group.get((b + 1) * P::SIZE..(b + 2) * P::SIZE).unwrap_or_default();
+            for line in next[if T == 1 { 0 } else { P::SCALES_AT.min(next.len()) }..].as_chunks::<64>().0 {
+                kernel.prefetch(line);
+            }
             let q = std::array::from_fn(|i| &x[i].q.as_chunks::<256>().0[b]);
             let sums = std::array::from_fn(|i| &x[i].sums.as_chunks::<16>().0[b]);
             let out = kernel.panel::<P, T>(panel, q, sums);
@@ -150,11 +187,10 @@ impl Product<'_> {
             for i in 0..T {
                 let dx = x[i].scale[b];
                 for r in 0..GROUP {
-                    let term = (d[r] * dx) * out[i].scaled[r] as f32;
-                    y[i][r] += match P::BIAS {
-                        None => term - (d[GROUP + r] * dx) * out[i].offset[r] as f32,
-                        Some(_) => term,
-                    };
+                    y[i][r] = (d[r] * dx).mul_add(out[i].scaled[r] as f32, y[i][r]);
+                    if P::BIAS.is_none() {
+                        y[i][r] = (-(d[GROUP + r] * dx)).mul_add(out[i].offset[r] as f32, y[i][r]);
+                    }
                 }
             }
         }
@@ -180,7 +216,12 @@ impl Product<'_> {
     fn small_block_tile<K: Kernel, P: SmallPanel, const T: usize>(&self, kernel: K, g: usize, t: usize) -> usize {
         let x: [Row; T] = std::array::from_fn(|i| self.x.row(t + i));
         let mut y = [[0f32; GROUP]; T];
-        for (b, panel) in self.weights.group(g).chunks_exact(P::SIZE).enumerate() {
+        let group = self.weights.group(g);
+        for (b, panel) in group.chunks_exact(P::SIZE).enumerate() {
+            let next = group.get((b + 2) * P::SIZE..(b + 3) * P::SIZE).unwrap_or_default();
+            for line in next[if T == 1 { 0 } else { (2 * P::CODES).min(next.len()) }..].as_chunks::<64>().0 {
+                kernel.prefetch(line);
+            }
             let d = kernel.store(kernel.load_f16(&panel[2 * P::CODES..].as_chunks().0[0]));
             for half in 0..2 {
                 let block = 2 * b + half;
@@ -196,7 +237,7 @@ impl Product<'_> {
                 for i in 0..T {
                     let dx = x[i].scale[block];
                     for r in 0..GROUP {
-                        y[i][r] += (d[GROUP * half + r] * dx) * out[i][r] as f32;
+                        y[i][r] = (d[GROUP * half + r] * dx).mul_add(out[i][r] as f32, y[i][r]);
                     }
                 }
             }
@@ -208,7 +249,7 @@ impl Product<'_> {
     fn write<const T: usize>(&self, g: usize, t: usize, y: [[f32; GROUP]; T]) -> usize {
         let rows = GROUP.min(self.weights.rows - g * GROUP);
         for (i, y) in y.iter().enumerate() {
-            self.y.write(t + i, g * GROUP, &y[..rows]);
+            self.y.write_some(t + i, g * GROUP, y, rows);
         }
         T
     }

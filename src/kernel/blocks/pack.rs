@@ -3,28 +3,45 @@
 use super::layout::{Small2, Small4, Small8, Super4, Super5, Super6, SuperTernary};
 use super::unpack::{Superblock, small_block};
 use crate::kernel::isa::{Panel, SmallPanel};
+use crate::kernel::output::spread;
 use crate::kernel::ternary::GROUP;
 use crate::quant::Format;
 use half::f16;
 use std::borrow::Cow;
 
-/// The panels of a matrix whose rows are `row(r)`. Rows and columns beyond the matrix are zeros. `None` if `format` is not one of
-/// blocks.
-pub(super) fn panels<'a>(
+/// Fills the panels of a matrix whose rows are `row(r)`: zeros so far, and [`group_bytes`] for each 16 rows. Rows and columns beyond the
+/// matrix stay zeros.
+pub(super) fn fill<'a>(
+    panels: &mut [u8],
     format: Format,
     rows: usize,
     cols: usize,
     row: impl Fn(usize) -> Cow<'a, [u8]> + Sync,
-) -> Option<Vec<u8>> {
+) {
     let rows = Rows { format, rows, cols, row };
+    match format {
+        Format::Q4_K => rows.superblocks::<Super4>(panels),
+        Format::Q5_K => rows.superblocks::<Super5>(panels),
+        Format::Q6_K => rows.superblocks::<Super6>(panels),
+        Format::TQ1_0 | Format::TQ2_0 => rows.superblocks::<SuperTernary>(panels),
+        Format::Q8_0 => rows.small_blocks::<Small8>(panels),
+        Format::Q4_0 => rows.small_blocks::<Small4>(panels),
+        Format::Q2_0 | Format::Q2_0_G128 => rows.small_blocks::<Small2>(panels),
+        Format::F32 | Format::F16 | Format::BF16 | Format::I2_S => unreachable!("not a format of blocks: {format:?}"),
+    }
+}
+
+/// Bytes of 16 rows. `None` if `format` is not one of blocks.
+pub(super) fn group_bytes(format: Format, cols: usize) -> Option<usize> {
+    let (wide, narrow) = (cols / 256, cols.div_ceil(64));
     Some(match format {
-        Format::Q4_K => rows.superblocks::<Super4>(),
-        Format::Q5_K => rows.superblocks::<Super5>(),
-        Format::Q6_K => rows.superblocks::<Super6>(),
-        Format::TQ1_0 | Format::TQ2_0 => rows.superblocks::<SuperTernary>(),
-        Format::Q8_0 => rows.small_blocks::<Small8>(),
-        Format::Q4_0 => rows.small_blocks::<Small4>(),
-        Format::Q2_0 | Format::Q2_0_G128 => rows.small_blocks::<Small2>(),
+        Format::Q4_K => wide * Super4::SIZE,
+        Format::Q5_K => wide * Super5::SIZE,
+        Format::Q6_K => wide * Super6::SIZE,
+        Format::TQ1_0 | Format::TQ2_0 => wide * SuperTernary::SIZE,
+        Format::Q8_0 => narrow * Small8::SIZE,
+        Format::Q4_0 => narrow * Small4::SIZE,
+        Format::Q2_0 | Format::Q2_0_G128 => narrow * Small2::SIZE,
         Format::F32 | Format::F16 | Format::BF16 | Format::I2_S => return None,
     })
 }
@@ -38,28 +55,12 @@ struct Rows<F> {
 
 impl<'a, F: Fn(usize) -> Cow<'a, [u8]> + Sync> Rows<F> {
     /// Fills the panels of each group of rows; the groups are shared out among threads.
-    fn groups(&self, group_bytes: usize, fill: impl Fn(usize, &mut [u8]) + Sync) -> Vec<u8> {
-        let groups = self.rows.div_ceil(GROUP);
-        let mut out = vec![0; groups * group_bytes];
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(groups.max(1));
-        let each = groups.div_ceil(threads).max(1);
-        let work = |part: usize, out: &mut [u8]| {
-            for (g, out) in out.chunks_exact_mut(group_bytes).enumerate() {
-                fill(part * each + g, out);
-            }
-        };
-        // A small matrix is done sooner than a thread has started.
-        if each * group_bytes < 1 << 18 {
-            out.chunks_mut((each * group_bytes).max(1)).enumerate().for_each(|(part, out)| work(part, out));
-            return out;
-        }
-        std::thread::scope(|scope| {
-            for (part, out) in out.chunks_mut(each * group_bytes).enumerate() {
-                let work = &work;
-                scope.spawn(move || work(part, out));
+    fn groups(&self, out: &mut [u8], group_bytes: usize, fill: impl Fn(usize, &mut [u8]) + Sync) {
+        spread(out, group_bytes, &|first, part| {
+            for (g, out) in part.chunks_exact_mut(group_bytes).enumerate() {
+                fill(first + g, out);
             }
         });
-        out
     }
 
     /// The rows of a group, with their numbers in it.
@@ -67,9 +68,9 @@ impl<'a, F: Fn(usize) -> Cow<'a, [u8]> + Sync> Rows<F> {
         (0..GROUP.min(self.rows - g * GROUP)).map(move |r| (r, (self.row)(g * GROUP + r)))
     }
 
-    fn superblocks<P: Panel>(&self) -> Vec<u8> {
+    fn superblocks<P: Panel>(&self, out: &mut [u8]) {
         let panels = self.cols / 256;
-        self.groups(panels * P::SIZE, |g, out| {
+        self.groups(out, panels * P::SIZE, |g, out| {
             let mut block = Superblock::NEW;
             for (r, row) in self.of_group(g) {
                 let blocks = row.chunks_exact(self.format.block_bytes());
@@ -78,13 +79,13 @@ impl<'a, F: Fn(usize) -> Cow<'a, [u8]> + Sync> Rows<F> {
                     put_superblock::<P>(panel, r, &block);
                 }
             }
-        })
+        });
     }
 
-    fn small_blocks<P: SmallPanel>(&self) -> Vec<u8> {
+    fn small_blocks<P: SmallPanel>(&self, out: &mut [u8]) {
         let len = self.format.block_len();
         let panels = self.cols.div_ceil(64);
-        self.groups(panels * P::SIZE, |g, out| {
+        self.groups(out, panels * P::SIZE, |g, out| {
             let mut codes = [0; 128];
             for (r, row) in self.of_group(g) {
                 for (b, bytes) in row.chunks_exact(self.format.block_bytes()).enumerate() {
@@ -95,20 +96,19 @@ impl<'a, F: Fn(usize) -> Cow<'a, [u8]> + Sync> Rows<F> {
                     }
                 }
             }
-        })
+        });
     }
 }
 
 /// Puts row `r` of a superblock into its panel.
 fn put_superblock<P: Panel>(panel: &mut [u8], r: usize, block: &Superblock) {
     for (k, code) in block.codes.iter().enumerate() {
-        put_nibble(panel, r, k, code & 15);
-    }
-    if P::HIGH > 0 {
-        let fields = 8 >> (P::HIGH - 1);
-        for (k, code) in block.codes.iter().enumerate() {
-            let at = P::HIGH_AT + k / (4 * fields) * 64 + 4 * r + k % 4;
-            panel[at] |= code >> 4 << (k / 4 % fields * P::HIGH);
+        let place = 4 * r + k % 4;
+        panel[P::low(k / 8) * 64 + place] |= (code & 15) << (k / 4 % 2 * 4);
+        if P::HIGH > 0 {
+            // Fields of one or two bits.
+            let field = k / 4 % (8 >> (P::HIGH - 1));
+            panel[P::high(k / 8) * 64 + place] |= code >> 4 << (field * P::HIGH);
         }
     }
     let every = if P::FINE { 1 } else { 2 };

@@ -1,5 +1,6 @@
 //! Every instruction set against the scalar code, bit for bit; the scalar code against plain references in i64 and f64.
 
+mod ternary;
 mod vectors;
 
 use super::isa::Kernels;
@@ -121,6 +122,7 @@ const BLOCKS: [Format; 9] = [
     Format::Q2_0,
     Format::Q2_0_G128,
 ];
+const LAYOUTS: [Layout; 4] = [Layout::Panels, Layout::Trits, Layout::Rows, Layout::Columns];
 const FLOATS: [Format; 3] = [Format::F32, Format::F16, Format::BF16];
 
 /// The definition of the ternary product, term by term.
@@ -172,9 +174,32 @@ proptest! {
         let codes: Vec<i8> = (0..rows * cols).map(|_| noise.below(3) as i8 - 1).collect();
         // Magnitudes near the end of f32 overflow the scale to 0 in any implementation: they are in the tests of other formats.
         let x: Vec<f32> = noise.activations(n * cols).iter().map(|x| x.clamp(-1e30, 1e30)).collect();
-        let w = Matrix::ternary(&codes, rows, cols, 0.37);
-        let y = assert_all_equal(&w, n, &x);
-        prop_assert_eq!(bits(&y), bits(&ternary_reference(&codes, cols, 0.37, &x)));
+        let expected = bits(&ternary_reference(&codes, cols, 0.37, &x));
+        for layout in LAYOUTS {
+            let w = Matrix::ternary_in(layout, &codes, rows, cols, 0.37);
+            let y = assert_all_equal(&w, n, &x);
+            prop_assert_eq!(&bits(&y), &expected, "{:?}", layout);
+        }
+    }
+
+    #[test]
+    fn what_is_zero_can_be_left_out(rows in 1..400usize, cols in 1..600usize, zeros in 0..101u64, seed: u64) {
+        let mut noise = Noise(seed);
+        let codes: Vec<i8> = (0..rows * cols).map(|_| noise.below(3) as i8 - 1).collect();
+        let x: Vec<f32> = (0..cols).map(|_| if noise.below(100) < zeros { 0.0 } else { noise.float() }).collect();
+        let expected = ternary_reference(&codes, cols, 0.37, &x);
+        let columns = Matrix::ternary_in(Layout::Columns, &codes, rows, cols, 0.37);
+        prop_assert_eq!(bits(&assert_all_equal(&columns, 1, &x)), bits(&expected));
+        let wanted: Vec<u32> = (0..rows as u32).filter(|_| noise.below(100) >= zeros).collect();
+        let all_rows = Matrix::ternary_in(Layout::Rows, &codes, rows, cols, 0.37);
+        for machine in MACHINES.iter() {
+            let mut y = vec![7.0; rows];
+            machine.linear_rows(&all_rows, &mut activations(1, &x), &wanted, &mut y);
+            for (r, y) in y.iter().enumerate() {
+                let expected = if wanted.contains(&(r as u32)) { expected[r] } else { 7.0 };
+                prop_assert_eq!(y.to_bits(), expected.to_bits(), "{:?}, row {}", machine, r);
+            }
+        }
     }
 
     #[test]
@@ -220,14 +245,21 @@ proptest! {
 fn the_largest_ternary_sums_do_not_overflow() {
     // bitnet.cpp answers -8192 here: it adds 4096 products of 2 · 127 in i16.
     for (code, x, expected) in [(1i8, 1.0f32, 4096.0f32), (1, -1.0, -4096.0), (-1, 1.0, -4096.0), (-1, -1.0, 4096.0)] {
-        for n in 1..10 {
-            let w = Matrix::ternary(&vec![code; 20 * 4096], 20, 4096, 1.0);
+        for (n, layout) in (1..10).zip(LAYOUTS.into_iter().cycle()) {
+            let w = Matrix::ternary_in(layout, &vec![code; 20 * 4096], 20, 4096, 1.0);
             let y = assert_all_equal(&w, n, &vec![x; n * 4096]);
             assert!(y.iter().all(|&y| (y - expected).abs() < 1e-3), "{y:?}");
         }
     }
     let cols = 1 << 18;
-    let w = Matrix::ternary(&vec![1; 16 * cols], 16, cols, 1.0);
+    for layout in LAYOUTS {
+        let w = Matrix::ternary_in(layout, &vec![1; 16 * cols], 16, cols, 1.0);
+        let y = assert_all_equal(&w, 2, &vec![-3.0; 2 * cols]);
+        assert!(y.iter().all(|&y| (y / (-3.0 * cols as f32) - 1.0).abs() < 1e-6), "{y:?}");
+    }
+    let cols = 1 << 16;
+    let w = Matrix::ternary_in(Layout::Columns, &vec![1; 16 * cols], 16, cols, 1.0);
+    assert_eq!(w.layout(), Some(Layout::Columns));
     let y = assert_all_equal(&w, 2, &vec![-3.0; 2 * cols]);
     assert!(y.iter().all(|&y| (y / (-3.0 * cols as f32) - 1.0).abs() < 1e-6), "{y:?}");
 }
@@ -271,10 +303,16 @@ fn a_token_with_an_infinity_or_nan_gives_nan_and_leaves_the_others_alone() {
             assert!(y, "{format:?} {bad}");
         }
     }
-    let w = Matrix::ternary(&[1; 3 * 512], 3, 512, 1.0);
-    let mut x = vec![0.5; 3 * 512];
-    x[700] = f32::NAN;
-    assert!(assert_nan_row_only(&w, &x));
+    for layout in LAYOUTS {
+        let w = Matrix::ternary_in(layout, &[1; 3 * 512], 3, 512, 1.0);
+        let mut x = vec![0.5; 3 * 512];
+        x[700] = f32::NAN;
+        assert!(assert_nan_row_only(&w, &x));
+        for machine in MACHINES.iter() {
+            let y = product(machine, &w, 1, &x[512..1024]);
+            assert!(y.iter().all(|y| y.is_nan()), "{machine:?} {layout:?}");
+        }
+    }
 }
 
 /// Whether token 1 of 3 is all NaN and the others are numbers, on all machines.
@@ -283,68 +321,6 @@ fn assert_nan_row_only(w: &Matrix, x: &[f32]) -> bool {
         let y = product(machine, w, 3, x);
         y.iter().enumerate().all(|(i, y)| y.is_nan() == (i / w.rows() == 1))
     })
-}
-
-/// A ternary matrix in each format that can hold it, with the same scale.
-fn ternary_tensors(codes: &[i8], scale: f32) -> Vec<(Format, Vec<u8>)> {
-    let values: Vec<f32> = codes.iter().map(|&c| f32::from(c) * scale).collect();
-    [Format::I2_S, Format::TQ1_0, Format::TQ2_0, Format::Q2_0, Format::Q2_0_G128]
-        .into_iter()
-        .map(|format| (format, quant::quantize(format, &values, 512)))
-        .collect()
-}
-
-#[test]
-fn files_of_every_ternary_format_give_the_same_exact_matrix() {
-    let mut noise = Noise(11);
-    let (rows, cols) = (33, 512);
-    let mut codes: Vec<i8> = (0..rows * cols).map(|_| noise.below(3) as i8 - 1).collect();
-    codes[512..1024].fill(0); // quantisers give such blocks the scale 0
-    let x: Vec<f32> = (0..3 * cols).map(|_| noise.float()).collect();
-    let expected = bits(&ternary_reference(&codes, cols, 0.25, &x));
-    for (format, bytes) in ternary_tensors(&codes, 0.25) {
-        let w = Matrix::from_format(format, rows, cols, Bytes::new(bytes.clone())).unwrap();
-        assert!(w.is_ternary(), "{format:?}");
-        assert_eq!(bits(&product(&MACHINES[0], &w, 3, &x)), expected, "{format:?}");
-        let table = Table::new(format, rows, cols, Bytes::new(bytes)).unwrap();
-        let mut row = vec![0.0; cols];
-        for r in 0..rows {
-            table.row(r, &mut row);
-            let plain: Vec<f32> = codes[r * cols..][..cols].iter().map(|&c| f32::from(c) * 0.25).collect();
-            assert_eq!(row, plain, "{format:?}");
-        }
-    }
-}
-
-#[test]
-fn ternary_blocks_with_several_scales_stay_blocks() {
-    let codes: Vec<i8> = (0..4 * 512).map(|i| (i % 3) as i8 - 1).collect();
-    let mut values: Vec<f32> = codes.iter().map(|&c| f32::from(c)).collect();
-    values[600..].iter_mut().for_each(|v| *v *= 2.0);
-    for format in [Format::TQ1_0, Format::TQ2_0, Format::Q2_0, Format::Q2_0_G128] {
-        let bytes = quant::quantize(format, &values, 512);
-        let w = Matrix::from_format(format, 4, 512, Bytes::new(bytes.clone())).unwrap();
-        assert!(!w.is_ternary(), "{format:?}");
-    }
-}
-
-#[test]
-fn code_three_is_refused_where_it_has_no_meaning() {
-    for (format, bytes) in ternary_tensors(&[1; 4 * 512], 1.0) {
-        let codes_at = if matches!(format, Format::Q2_0 | Format::Q2_0_G128) { 2 } else { 0 };
-        let mut bytes = bytes;
-        bytes[codes_at + 7] |= 0b11 << 2;
-        let read = Matrix::from_format(format, 4, 512, Bytes::new(bytes));
-        match format {
-            Format::I2_S | Format::TQ2_0 => {
-                let message = read.unwrap_err().to_string();
-                assert!(message.contains("code 3"), "{message}");
-            }
-            // +2 in Q2_0, no such thing in TQ1_0.
-            Format::Q2_0 | Format::Q2_0_G128 => assert!(!read.unwrap().is_ternary()),
-            _ => assert!(read.is_ok()),
-        }
-    }
 }
 
 #[test]
@@ -441,7 +417,7 @@ fn a_machine_can_be_shared_and_a_warm_one_does_not_allocate() {
     shared::<Compute>();
     shared::<Matrix>();
     let mut noise = Noise(9);
-    let ternary = Matrix::ternary(&vec![1; 64 * 1024], 64, 1024, 1.0);
+    let ternary = LAYOUTS.map(|layout| Matrix::ternary_in(layout, &vec![1; 64 * 1024], 64, 1024, 1.0));
     let blocks =
         BLOCKS.map(|f| Matrix::from_format(f, 64, 1024, Bytes::new(tensor(f, 64 * 1024, &mut noise))).unwrap());
     let compute = MACHINES.last().unwrap();
@@ -449,7 +425,7 @@ fn a_machine_can_be_shared_and_a_warm_one_does_not_allocate() {
     let mut step = |n: usize| {
         x.reset(n, 1024);
         x.rows_mut().fill(0.5);
-        for w in blocks.iter().chain([&ternary]) {
+        for w in blocks.iter().chain(&ternary) {
             compute.linear(w, &mut x, &mut y[..n * 64]);
         }
     };

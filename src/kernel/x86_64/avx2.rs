@@ -9,14 +9,16 @@ use crate::kernel::isa::{Kernel, Panel, PanelSums, SmallPanel, Task};
 use crate::kernel::ternary::{GROUP, STEP, STEP_BYTES};
 use std::arch::x86_64::*;
 
-/// Proof that the CPU has AVX2 and F16C.
+/// Proof that the CPU has AVX2, F16C and FMA.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kernel) struct Avx2(());
 
 impl Avx2 {
     /// Asks the CPU.
     pub(in crate::kernel) fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")).then_some(Self(()))
+        let all =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") && is_x86_feature_detected!("fma");
+        all.then_some(Self(()))
     }
 }
 
@@ -105,13 +107,13 @@ impl Kernel for Avx2 {
     }
 }
 
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn run<T: Task>(kernel: Avx2, task: T) -> T::Output {
     task.run(kernel)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn ternary<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
     let mut sums = [[0; GROUP]; T];
     // Four tokens at a time, as there are 16 registers.
@@ -129,7 +131,7 @@ fn ternary<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn ternary_tile<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T] {
     /// A step adds at most 4 · 512 to an i16.
     const STEPS_IN_I16: usize = 15;
@@ -138,7 +140,10 @@ fn ternary_tile<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T
     let mut sums = [[_mm256_setzero_si256(); 2]; T];
     let run = STEPS_IN_I16 * STEP_BYTES;
     for (i, steps) in group.chunks(run).enumerate() {
-        let q = q.map(|q| &q[i * STEPS_IN_I16 * STEP..]);
+        let mut part = [&[][..]; T];
+        for t in 0..T {
+            part[t] = &q[t][i * STEPS_IN_I16 * STEP..];
+        }
         let mut narrow = [[_mm256_setzero_si256(); 2]; T];
         for (s, step) in steps.as_chunks::<STEP_BYTES>().0.iter().enumerate() {
             for (half, bytes) in step.as_chunks::<32>().0.iter().enumerate() {
@@ -150,9 +155,9 @@ fn ternary_tile<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T
                     _mm256_and_si256(_mm256_srli_epi16::<6>(w), mask),
                 ];
                 for t in 0..T {
-                    let x = q[t][s * STEP..][..STEP].as_chunks::<4>().0;
+                    let x: [i32; 4] = bytemuck::cast(part[t].as_chunks::<STEP>().0[s]);
                     for f in 0..4 {
-                        let x = _mm256_set1_epi32(i32::from_le_bytes(x[f].map(|x| x as u8)));
+                        let x = _mm256_set1_epi32(x[f]);
                         let pairs = _mm256_maddubs_epi16(fields[f], x);
                         narrow[t][half] = _mm256_add_epi16(narrow[t][half], pairs);
                     }
@@ -165,12 +170,16 @@ fn ternary_tile<const T: usize>(group: &[u8], q: [&[i8]; T]) -> [[i32; GROUP]; T
             }
         }
     }
-    // SAFETY: both are 64 bytes of plain integers.
-    sums.map(|sums| unsafe { std::mem::transmute::<[__m256i; 2], [i32; GROUP]>(sums) })
+    let mut out = [[0; GROUP]; T];
+    for t in 0..T {
+        // SAFETY: both are 64 bytes of plain integers.
+        out[t] = unsafe { std::mem::transmute::<[__m256i; 2], [i32; GROUP]>(sums[t]) };
+    }
+    out
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: [&[i16; 16]; T]) -> [PanelSums; T] {
     let mut out = [PanelSums { scaled: [0; GROUP], offset: [0; GROUP] }; T];
     // Four tokens and eight rows at a time, as there are 16 registers.
@@ -191,7 +200,7 @@ fn panel_sums<P: Panel, const T: usize>(panel: &[u8], q: [&[i8; 256]; T], sums: 
 
 /// Rows `8 · half ..` of a panel.
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn panel_tile<P: Panel, const T: usize>(
     panel: &[u8],
     half: usize,
@@ -205,7 +214,8 @@ fn panel_tile<P: Panel, const T: usize>(
     let mut scaled = [zero; T];
     // A pair of products is within 2 · 63 · 127, and 16 columns of six bits, or 32 of four, stay within i16 …
     let width = if P::HIGH == 0 && !P::FINE { 4 } else { 2 };
-    for j in 0..16 / (width / 2) {
+    // Not unrolled, so that lines are read in their order: the memory's own prefetcher follows nothing but a stream.
+    for j in 0..std::hint::black_box(16 / (width / 2)).min(16 / (width / 2)) {
         let mut pairs = [[zero; 2]; T];
         for v in 0..width {
             let codes = panel_codes::<P>(vectors, width * j + v, half);
@@ -228,7 +238,10 @@ fn panel_tile<P: Panel, const T: usize>(
             }
             if let Some(bias) = P::BIAS {
                 let columns = &sums[t][width / 2 * j..width / 2 * (j + 1)];
-                let sum: i32 = columns.iter().map(|&sum| i32::from(sum)).sum();
+                let mut sum = 0;
+                for &column in columns {
+                    sum += i32::from(column);
+                }
                 let off = _mm256_mullo_epi32(scale, _mm256_set1_epi32(bias * sum));
                 scaled[t] = _mm256_sub_epi32(scaled[t], off);
             }
@@ -255,14 +268,14 @@ fn panel_tile<P: Panel, const T: usize>(
 
 /// The codes of eight columns from column `8 · v` on, four in each vector, of eight rows. `vectors` are halves of the layout's.
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn panel_codes<P: Panel>(vectors: &[[u8; 32]], v: usize, half: usize) -> [__m256i; 2] {
     let low = _mm256_set1_epi8(15);
-    let w = load(&vectors[2 * v + half]);
+    let w = load(&vectors[2 * P::low(v) + half]);
     let mut codes = [_mm256_and_si256(w, low), _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)];
     match P::HIGH {
         1 => {
-            let high = load(&vectors[64 + 2 * (v / 4) + half]);
+            let high = load(&vectors[2 * P::high(v) + half]);
             let mask = _mm256_set1_epi8(16);
             let field = match v % 4 {
                 0 => [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<3>(high)],
@@ -275,7 +288,7 @@ fn panel_codes<P: Panel>(vectors: &[[u8; 32]], v: usize, half: usize) -> [__m256
             }
         }
         2 => {
-            let high = load(&vectors[64 + 2 * (v / 2) + half]);
+            let high = load(&vectors[2 * P::high(v) + half]);
             let mask = _mm256_set1_epi8(48);
             let field = match v % 2 {
                 0 => [_mm256_slli_epi16::<4>(high), _mm256_slli_epi16::<2>(high)],
@@ -291,7 +304,7 @@ fn panel_codes<P: Panel>(vectors: &[[u8; 32]], v: usize, half: usize) -> [__m256
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], sums: [i32; T]) -> [[i32; GROUP]; T] {
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
     let vectors = codes[..P::CODES].as_chunks::<32>().0;
@@ -300,7 +313,11 @@ fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], s
         for v in 0..4 {
             let codes = if P::BYTES {
                 // Signed again: 255 · 127 · 2 would not fit an i16.
-                [4 * v, 4 * v + 2].map(|i| _mm256_xor_si256(load(&vectors[i + half]), _mm256_set1_epi8(-128)))
+                let sign = _mm256_set1_epi8(-128);
+                [
+                    _mm256_xor_si256(load(&vectors[4 * v + half]), sign),
+                    _mm256_xor_si256(load(&vectors[4 * v + 2 + half]), sign),
+                ]
             } else {
                 let w = load(&vectors[2 * v + half]);
                 [_mm256_and_si256(w, low), _mm256_and_si256(_mm256_srli_epi16::<4>(w), low)]
@@ -319,29 +336,26 @@ fn small_panel<P: SmallPanel, const T: usize>(codes: &[u8], q: [&[i8; 32]; T], s
             }
         }
     }
-    std::array::from_fn(
-        #[inline(always)]
-        |t| {
-            let bias = if P::BYTES { 0 } else { P::BIAS * sums[t] };
-            let mut all = [0; GROUP];
-            for half in 0..2 {
-                let dot = _mm256_sub_epi32(dots[t][half], _mm256_set1_epi32(bias));
-                all[8 * half..][..8].copy_from_slice(&lanes(dot));
-            }
-            all
-        },
-    )
+    let mut out = [[0; GROUP]; T];
+    for t in 0..T {
+        let bias = if P::BYTES { 0 } else { P::BIAS * sums[t] };
+        for half in 0..2 {
+            let dot = _mm256_sub_epi32(dots[t][half], _mm256_set1_epi32(bias));
+            out[t][8 * half..][..8].copy_from_slice(&lanes(dot));
+        }
+    }
+    out
 }
 
 /// Four activations for all lanes.
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn word(q: &[i8; 8], i: usize) -> __m256i {
-    _mm256_set1_epi32(i32::from_le_bytes(q.as_chunks::<4>().0[i].map(|q| q as u8)))
+    _mm256_set1_epi32(bytemuck::cast::<[i8; 8], [i32; 2]>(*q)[i])
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load8(bytes: &[u8; 8]) -> __m128i {
     _mm_cvtsi64_si128(i64::from_le_bytes(*bytes))
 }
@@ -353,7 +367,7 @@ fn lanes(v: __m256i) -> [i32; 8] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load_f32(bytes: &[u8; 128]) -> [__m256; 4] {
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<32>().0) {
@@ -364,7 +378,7 @@ fn load_f32(bytes: &[u8; 128]) -> [__m256; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load_f16(bytes: &[u8; 64]) -> [__m256; 4] {
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
@@ -375,7 +389,7 @@ fn load_f16(bytes: &[u8; 64]) -> [__m256; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load_bf16(bytes: &[u8; 64]) -> [__m256; 4] {
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<16>().0) {
@@ -388,7 +402,7 @@ fn load_bf16(bytes: &[u8; 64]) -> [__m256; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load_i8(bytes: &[u8; 32]) -> [__m256; 4] {
     let mut lanes = [_mm256_setzero_ps(); 4];
     for (lanes, part) in lanes.iter_mut().zip(bytes.as_chunks::<8>().0) {
@@ -398,23 +412,23 @@ fn load_i8(bytes: &[u8; 32]) -> [__m256; 4] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn add_products(sum: [__m256; 4], a: [__m256; 4], b: [__m256; 4]) -> [__m256; 4] {
     let mut sum = sum;
     for i in 0..4 {
-        sum[i] = _mm256_add_ps(sum[i], _mm256_mul_ps(a[i], b[i]));
+        sum[i] = _mm256_fmadd_ps(a[i], b[i], sum[i]);
     }
     sum
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn half(bits: u16) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits))))
 }
 
 #[inline]
-#[target_feature(enable = "avx2,f16c")]
+#[target_feature(enable = "avx2,f16c,fma")]
 fn load(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: 32 bytes are read from an array of 32 bytes; an unaligned load.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }

@@ -1,0 +1,46 @@
+//! `loco prepare`.
+
+use super::{Base, Weights};
+use crate::base;
+use crate::host::tune;
+use crate::kernel::{Compute, Layout};
+use crate::model::{Packing, prepare};
+use anyhow::Result;
+use std::time::Instant;
+
+/// Keeps a base's weights on the disk as this machine reads them.
+///
+/// The file is written beside the base's, with `.loco` added to its name, and mapped by commands that run the base with the same --head,
+/// --layout and --dense: they start sooner, and peak memory is what the base needs. It is never needed for a right answer, and may be
+/// deleted at any time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Command {
+    #[command(flatten)]
+    base: Base,
+    #[command(flatten)]
+    weights: Weights,
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        let file = base::open(self.base.model.as_deref())?;
+        let mut compute = Compute::new(self.base.isa, self.base.threads)?;
+        let measured = tune(&mut compute, &file, self.base.threads.is_some());
+        let packing = Packing {
+            head: self.weights.head,
+            layout: self.weights.layout.or(measured).unwrap_or(Layout::Panels),
+            skip_zeros: !self.weights.dense,
+        };
+        let start = Instant::now();
+        let done = prepare(&file, packing)?;
+        println!(
+            "{}: {} matrices, {:.1} MB, {} layout, in {:.1} s",
+            done.path.display(),
+            done.matrices,
+            done.bytes as f64 / 1e6,
+            packing.layout,
+            start.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! A short measurement of what is fastest on this machine: how many threads, and which layout of ternary matrices.
+
+use super::compute::{Compute, Threads};
+use super::matrix::{Matrix, Packed};
+use super::output::Aligned;
+use super::ternary::Layout;
+use super::{Activations, Error};
+use crate::gguf::Bytes;
+use std::time::{Duration, Instant};
+
+/// What is fastest on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tuning {
+    /// How many threads take part.
+    pub threads: Threads,
+    /// Of ternary matrices of which every weight is read: [`Layout::Panels`] or [`Layout::Trits`].
+    pub layout: Layout,
+}
+
+const COLS: usize = 3840;
+/// Weights of the matrix that stands for a base: 40 MB at 2 bits, more than caches hold.
+const ROWS: usize = (40 << 20) * 4 / COLS / 16 * 16;
+/// Rows of the matrix that stands for a prompt's work.
+const FEW_ROWS: usize = 512;
+/// Tokens of a prompt's step.
+const TOKENS: usize = 32;
+/// Fewer threads are taken where they are at most this much slower: the others have better to do.
+const AS_GOOD: f64 = 1.03;
+
+impl Tuning {
+    /// Measures for about a second, and takes 75 MB meanwhile.
+    ///
+    /// # Errors
+    /// None in practice: [`Error::Shape`] if the matrices made up here did not fit their layouts.
+    pub fn measure(compute: &mut Compute) -> Result<Tuning, Error> {
+        let all = compute.threads();
+        let panels = made_up(Layout::Panels, ROWS)?;
+        let mut decode = (all, f64::INFINITY);
+        for threads in (1..=all).rev() {
+            compute.set_threads(Threads { decode: threads, prefill: all });
+            let time = seconds(compute, &panels, 1);
+            if time < decode.1 * if threads < decode.0 { AS_GOOD } else { 1.0 } {
+                decode = (threads, time.min(decode.1));
+            }
+        }
+        compute.set_threads(Threads { decode: decode.0, prefill: all });
+        // Once more in turn, so that a disturbance does not decide.
+        let trits = made_up(Layout::Trits, ROWS)?;
+        let mut best = [f64::INFINITY; 2];
+        for _ in 0..2 {
+            for (best, w) in best.iter_mut().zip([&panels, &trits]) {
+                *best = best.min(seconds(compute, w, 1));
+            }
+        }
+        let layout = if best[1] < best[0] { Layout::Trits } else { Layout::Panels };
+        drop((panels, trits));
+
+        let few = made_up(Layout::Panels, FEW_ROWS)?;
+        let mut prefill = (all, f64::INFINITY);
+        // Half of all and more: arithmetic gains by every core, but not always by the second thread of one.
+        for threads in (all.div_ceil(2)..=all).rev() {
+            compute.set_threads(Threads { decode: decode.0, prefill: threads });
+            let time = seconds(compute, &few, TOKENS);
+            if time < prefill.1 {
+                prefill = (threads, time);
+            }
+        }
+        let threads = Threads { decode: decode.0, prefill: prefill.0 };
+        compute.set_threads(threads);
+        Ok(Tuning { threads, layout })
+    }
+}
+
+/// A matrix of codes that mean nothing.
+fn made_up(layout: Layout, rows: usize) -> Result<Matrix, Error> {
+    let bytes = match layout {
+        Layout::Trits => rows / 16 * (COLS / 96) * 320,
+        _ => rows * COLS / 4,
+    };
+    let mut codes = Aligned::zeroed(bytes);
+    for (i, word) in codes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *word = (i as u32).wrapping_mul(0x9e37_79b9).to_le_bytes().map(|byte| byte & byte >> 1 | byte & 0x49);
+    }
+    Matrix::from_packed(rows, COLS, Packed::Ternary { layout, scale: 1.0, bytes: Bytes::new(codes) })
+}
+
+/// The shortest of some products with `n` tokens.
+fn seconds(compute: &Compute, w: &Matrix, n: usize) -> f64 {
+    let mut x = Activations::default();
+    x.reset(n, COLS);
+    x.rows_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (i % 97) as f32);
+    let mut y = vec![0.0; n * w.rows()];
+    let (begin, mut best) = (Instant::now(), f64::INFINITY);
+    let mut runs = 0;
+    while runs < 3 || begin.elapsed() < Duration::from_millis(60) {
+        let start = Instant::now();
+        compute.linear(w, &mut x, &mut y);
+        best = best.min(start.elapsed().as_secs_f64());
+        runs += 1;
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_chosen_is_possible_and_in_use() {
+        let mut compute = Compute::new(None, Some(2)).unwrap();
+        let tuning = Tuning::measure(&mut compute).unwrap();
+        let Threads { decode, prefill } = tuning.threads;
+        assert!((1..=2).contains(&decode) && (1..=2).contains(&prefill), "{tuning:?}");
+        assert!(matches!(tuning.layout, Layout::Panels | Layout::Trits));
+        assert_eq!(compute.used_threads(), tuning.threads);
+    }
+}
