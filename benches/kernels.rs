@@ -1,5 +1,5 @@
-//! Speed of the matrix products: `cargo bench --bench kernels -- [--threads N] [--mb SIZE] [--isa ISA] [--count N] [FORMAT …]`, a ternary
-//! format in each of its layouts
+//! Speed of the matrix products: `cargo bench --bench kernels -- [--threads N] [--mb SIZE] [--isa ISA] [--count N [--layout LAYOUT]] [FORMAT …]`,
+//! a ternary format in each of its layouts
 //!
 //! One token reads a matrix of SIZE megabytes (more than the caches hold), so GB/s is the figure; many tokens share a smaller
 //! one, so GMAC/s is. Each figure is the best of several runs. Plain reading of the same memory comes first, as the yardstick.
@@ -21,6 +21,8 @@ struct Settings {
     formats: Vec<Format>,
     /// In place of measuring, so many products with one token: for those who count instructions from outside.
     count: Option<usize>,
+    /// Of a ternary format, this layout alone; with `count`.
+    layout: Option<Layout>,
 }
 
 fn main() {
@@ -56,8 +58,14 @@ fn main() {
 }
 
 fn settings() -> Settings {
-    let mut settings =
-        Settings { threads: None, megabytes: 256, isas: Compute::available(), formats: FORMATS.to_vec(), count: None };
+    let mut settings = Settings {
+        threads: None,
+        megabytes: 256,
+        isas: Compute::available(),
+        formats: FORMATS.to_vec(),
+        count: None,
+        layout: None,
+    };
     let mut named = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -65,6 +73,10 @@ fn settings() -> Settings {
             "--threads" => settings.threads = args.next().and_then(|n| n.parse().ok()),
             "--mb" => settings.megabytes = args.next().and_then(|n| n.parse().ok()).expect("--mb SIZE"),
             "--count" => settings.count = args.next().and_then(|n| n.parse().ok()),
+            "--layout" => {
+                let name = args.next().expect("--layout LAYOUT");
+                settings.layout = layouts(Format::I2_S).find(|layout| layout.to_string() == name);
+            }
             "--isa" => {
                 let name = args.next().expect("--isa ISA");
                 settings.isas.retain(|isa| isa.to_string() == name);
@@ -86,6 +98,9 @@ fn products(settings: &Settings, count: usize) {
     for (format, layout) in settings.formats.iter().flat_map(|&format| layouts(format).map(move |l| (format, l))) {
         let bytes = format.tensor_bytes(COLS * COLS).expect("whole blocks");
         let w = matrix(format, layout, bytes);
+        if settings.layout.is_some_and(|wanted| w.layout() != Some(wanted)) {
+            continue;
+        }
         let mut x = Activations::default();
         x.reset(1, COLS);
         let mut y = vec![0.0; w.rows()];

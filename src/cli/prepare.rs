@@ -19,6 +19,9 @@ pub(crate) struct Command {
     base: Base,
     #[command(flatten)]
     weights: Weights,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Command {
@@ -33,6 +36,14 @@ impl Command {
         };
         let start = Instant::now();
         let done = prepare(&file, packing)?;
+        if self.json {
+            let what = serde_json::json!({
+                "path": done.path, "bytes": done.bytes, "matrices": done.matrices,
+                "layout": packing.layout, "seconds": start.elapsed().as_secs_f64(),
+            });
+            println!("{what}");
+            return Ok(());
+        }
         println!(
             "{}: {} matrices, {:.1} MB, {} layout, in {:.1} s",
             done.path.display(),

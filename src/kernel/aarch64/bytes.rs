@@ -7,19 +7,6 @@ use super::neon::{Neon, lanes};
 use crate::kernel::vectors::{TRITS, Vectors};
 use std::arch::aarch64::*;
 
-/// The trits of numbers below 27, each for itself.
-const TABLES: [[u8; 32]; 3] = {
-    let mut tables = [[0; 32]; 3];
-    let mut i = 0;
-    while i < 32 {
-        tables[0][i] = TRITS[i] & 3;
-        tables[1][i] = TRITS[i] >> 2 & 3;
-        tables[2][i] = TRITS[i] >> 4;
-        i += 1;
-    }
-    tables
-};
-
 /// The value of operations of the instruction set.
 macro_rules! on {
     ($value:expr) => {{
@@ -33,7 +20,7 @@ macro_rules! vectors {
     ($kernel:ty, |$sums:ident, $codes:ident, $q:ident| $dot:expr) => {
         impl Vectors for $kernel {
             const WIDTH: usize = 16;
-            const SCALED_TRITS: bool = false;
+            const SCALED_TRITS: bool = true;
             type Bytes = uint8x16_t;
             type Sums = int32x4_t;
 
@@ -95,13 +82,16 @@ macro_rules! vectors {
             #[inline(always)]
             fn trits(self, nibbles: uint8x16_t, fifths: uint8x16_t, bit: usize) -> [uint8x16_t; 3] {
                 on!({
-                    // A test in place of a shift, as both pipes of a Cortex-A76 can test.
-                    let above = vandq_u8(vtstq_u8(fifths, vdupq_n_u8(1 << bit)), vdupq_n_u8(16));
-                    let number = vorrq_u8(nibbles, above);
+                    // A test in place of a shift, as both pipes of a Cortex-A76 can test; two small tables, as one of two registers
+                    // makes the compiler copy them.
+                    let above = vtstq_u8(fifths, vdupq_n_u8(1 << bit));
+                    let low = vqtbl1q_u8(vld1q_u8(TRITS.as_ptr()), nibbles);
+                    let high = vqtbl1q_u8(vld1q_u8(TRITS[16..].as_ptr()), nibbles);
+                    let trits = vbslq_u8(above, high, low);
                     [
-                        vqtbl2q_u8(vld1q_u8_x2(TABLES[0].as_ptr()), number),
-                        vqtbl2q_u8(vld1q_u8_x2(TABLES[1].as_ptr()), number),
-                        vqtbl2q_u8(vld1q_u8_x2(TABLES[2].as_ptr()), number),
+                        vandq_u8(trits, vdupq_n_u8(3)),
+                        vandq_u8(trits, vdupq_n_u8(12)),
+                        vandq_u8(trits, vdupq_n_u8(48)),
                     ]
                 })
             }

@@ -125,6 +125,15 @@ impl Blocks {
     }
 }
 
+/// Asks for a panel ahead of its products: for one token all of it, for more its scales, from `scales` on.
+#[inline(always)]
+fn ask_for<K: Kernel, const T: usize>(kernel: K, group: &[u8], at: usize, scales: usize, size: usize) {
+    let first = if T == 1 { 0 } else { scales };
+    for line in group.get(at + first..at + size).unwrap_or_default().as_chunks::<64>().0 {
+        kernel.prefetch(line);
+    }
+}
+
 /// The product of some row groups with all tokens.
 pub(super) struct Product<'a> {
     pub(super) weights: &'a Blocks,
@@ -174,12 +183,8 @@ impl Product<'_> {
         let mut y = [[0f32; GROUP]; T];
         let group = self.weights.group(g);
         for (b, panel) in group.chunks_exact(P::SIZE).enumerate() {
-            // Scales stand behind the codes and are wanted with the first of them, and one token leaves little time: the next panel
-            // is asked for as a whole.
-            let next = group.get((b + 1) * P::SIZE..(b + 2) * P::SIZE).unwrap_or_default();
-            for line in next[if T == 1 { 0 } else { P::SCALES_AT.min(next.len()) }..].as_chunks::<64>().0 {
-                kernel.prefetch(line);
-            }
+            // Scales stand behind the codes and are wanted with the first of them, and one token leaves little time.
+            ask_for::<K, T>(kernel, group, (b + 1) * P::SIZE, P::SCALES_AT, P::SIZE);
             let q = std::array::from_fn(|i| &x[i].q.as_chunks::<256>().0[b]);
             let sums = std::array::from_fn(|i| &x[i].sums.as_chunks::<16>().0[b]);
             let out = kernel.panel::<P, T>(panel, q, sums);
@@ -218,10 +223,7 @@ impl Product<'_> {
         let mut y = [[0f32; GROUP]; T];
         let group = self.weights.group(g);
         for (b, panel) in group.chunks_exact(P::SIZE).enumerate() {
-            let next = group.get((b + 2) * P::SIZE..(b + 3) * P::SIZE).unwrap_or_default();
-            for line in next[if T == 1 { 0 } else { (2 * P::CODES).min(next.len()) }..].as_chunks::<64>().0 {
-                kernel.prefetch(line);
-            }
+            ask_for::<K, T>(kernel, group, (b + 2) * P::SIZE, 2 * P::CODES, P::SIZE);
             let d = kernel.store(kernel.load_f16(&panel[2 * P::CODES..].as_chunks().0[0]));
             for half in 0..2 {
                 let block = 2 * b + half;

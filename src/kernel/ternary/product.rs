@@ -1,7 +1,7 @@
 //! Products in which every weight is read: panels and trits.
 
 use super::bytes::{group_sums, keep_scratch, parts, take_scratch};
-use super::pack::{GROUP, UNIT, UNIT_BYTES};
+use super::pack::{GROUP, STEP, STEP_BYTES, UNIT, UNIT_BYTES};
 use super::{Layout, Ternary};
 use crate::kernel::activations::{Quantised, Row};
 use crate::kernel::isa::{Kernel, Task};
@@ -23,7 +23,9 @@ impl Task for Product<'_> {
     fn run<K: Kernel>(self, kernel: K) {
         match self.weights.layout {
             Layout::Trits if self.y.tokens() == 1 => self.trits(kernel),
-            Layout::Trits => self.many_trits(kernel),
+            Layout::Trits => self.unpacked(kernel, UNIT, unpack_trits::<K>),
+            // Registers of 16 bytes are too few to unpack for many tokens at once.
+            _ if K::WIDTH == 16 && self.y.tokens() >= 16 => self.unpacked(kernel, STEP, unpack_panels::<K>),
             _ => self.panels(kernel),
         }
     }
@@ -73,12 +75,13 @@ impl Product<'_> {
         }
     }
 
+    /// Groups that `unpack` makes bytes of, some columns at a time, for all tokens.
     #[inline(always)]
-    fn many_trits<K: Kernel>(&self, kernel: K) {
+    fn unpacked<K: Kernel>(&self, kernel: K, columns: usize, unpack: impl Fn(K, &[u8], &mut [u8])) {
         let vectors = self.weights.cols.div_ceil(4);
-        let mut codes = take_scratch(self.weights.cols.div_ceil(UNIT) * UNIT * GROUP);
+        let mut codes = take_scratch(self.weights.cols.next_multiple_of(columns) * GROUP);
         for g in self.groups.clone() {
-            unpack_trits(kernel, self.weights.block(g), &mut codes);
+            unpack(kernel, self.weights.block(g), &mut codes);
             let q = |t: usize| -> &[u8] { bytemuck::cast_slice(self.x.row(t).q) };
             let put = |t: usize, sums: &[i32; GROUP]| self.write(t, g, sums);
             group_sums(kernel, &codes[..vectors * 64], self.y.tokens(), q, put);
@@ -107,7 +110,7 @@ pub(super) fn finish<const N: usize>(x: Row, scale: f32, sums: &[i32; N]) -> [f3
 }
 
 /// How many units ahead of the products their cache lines are asked for.
-const AHEAD: usize = 6;
+const AHEAD: usize = 12;
 
 /// One token: `P` parts are all of a 64-byte vector, each field has `C` sums.
 #[inline(always)]
@@ -166,6 +169,19 @@ fn unpack_trits<K: Kernel>(kernel: K, group: &[u8], codes: &mut [u8]) {
                         kernel.store_bytes(trits[f], &mut codes[(3 * (2 * v + i) + f) * 64 + at..]);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// The same of panels.
+#[inline(always)]
+fn unpack_panels<K: Kernel>(kernel: K, group: &[u8], codes: &mut [u8]) {
+    for (step, codes) in group.as_chunks::<STEP_BYTES>().0.iter().zip(codes.as_chunks_mut::<{ STEP * GROUP }>().0) {
+        for at in parts::<K>() {
+            let fields = kernel.fields(kernel.load(&step[at..]));
+            for f in 0..4 {
+                kernel.store_bytes(fields[f], &mut codes[64 * f + at..]);
             }
         }
     }

@@ -30,7 +30,7 @@ impl Task for RowProduct<'_> {
             Some(wanted) => {
                 let wanted = &wanted[self.rows.clone()];
                 for (i, &r) in wanted.iter().enumerate() {
-                    if let Some(&next) = wanted.get(i + 2) {
+                    if let Some(&next) = wanted.get(i + ROWS_AHEAD) {
                         for line in self.weights.block(next as usize).as_chunks::<64>().0 {
                             kernel.prefetch(line);
                         }
@@ -40,7 +40,7 @@ impl Task for RowProduct<'_> {
             }
             None if self.y.tokens() == 1 => {
                 for r in self.rows.clone() {
-                    for line in self.weights.block((r + 2).min(self.weights.rows - 1)).as_chunks::<64>().0 {
+                    for line in self.weights.block((r + ROWS_AHEAD).min(self.weights.rows - 1)).as_chunks::<64>().0 {
                         kernel.prefetch(line);
                     }
                     self.one(kernel, r);
@@ -116,7 +116,9 @@ pub(in crate::kernel) struct ColumnProduct<'a> {
 /// Columns that are unpacked at once for many tokens.
 const STEP_COLUMNS: usize = 256;
 
-/// How many columns ahead of the products their cache lines are asked for.
+/// How many rows ahead of the products their cache lines are asked for.
+const ROWS_AHEAD: usize = 4;
+/// The same of columns.
 const AHEAD: usize = 32;
 
 impl Task for ColumnProduct<'_> {

@@ -121,7 +121,7 @@ fn run<T: Task>(kernel: Avx512Vnni, task: T) -> T::Output {
 }
 
 /// How far ahead of the products bytes are asked for.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 /// Few tokens: the memory is the limit, so fields are only masked, not shifted. Field f then counts 4ᶠ times; each has
 /// its own sums, which are whole multiples of 4ᶠ.
