@@ -13,7 +13,7 @@ fn bench(args: &[&str]) -> Output {
 
 #[test]
 fn json_has_a_row_for_each_batch_and_depth() {
-    let out = bench(&["--shape", "tiny", "--json"]);
+    let out = bench(&["--shape", "tiny", "--json", "--zeros", "skip"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&report["synthetic"], &report["threads"]["decode"]), (&true.into(), &1.into()));
@@ -53,9 +53,9 @@ fn zeros_are_skipped_as_many_as_there_are() {
         let row = &report["decode"][2];
         (row["open"].as_f64(), row["weight_bytes"].as_u64().unwrap(), report["layout"].as_str().unwrap().to_string())
     };
-    let (half, at_half, _) = open(&[]);
-    let (few, at_few, layout) = open(&["--ffn-sparsity", "0.9", "--layout", "trits"]);
-    let (none, all, _) = open(&["--dense", "--layout", "panels"]);
+    let (half, at_half, _) = open(&["--zeros", "skip"]);
+    let (few, at_few, layout) = open(&["--zeros", "skip", "--ffn-sparsity", "0.9", "--layout", "trits"]);
+    let (none, all, _) = open(&["--zeros", "read", "--layout", "panels"]);
     assert!((0.3..0.7).contains(&half.unwrap()) && (0.02..0.2).contains(&few.unwrap()), "{half:?} {few:?}");
     assert_eq!((none, layout.as_str()), (None, "trits"));
     assert!(at_few < at_half && at_half < all, "{at_few} {at_half} {all}");

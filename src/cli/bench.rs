@@ -92,6 +92,8 @@ struct Report {
     layout: Layout,
     /// Whether squared-ReLU layers skipped what is multiplied by zero.
     skip_zeros: bool,
+    /// The share of zeros from which that is faster on this machine; above 1: it never is.
+    skip_from: f64,
     /// Bytes of the file; a made-up one takes as much memory, which is not in `memory`.
     file_bytes: usize,
     load_seconds: f64,
@@ -122,7 +124,10 @@ impl Command {
         let packing = Packing {
             head: self.weights.head,
             layout: self.weights.layout.unwrap_or(tuning.layout),
-            skip_zeros: !self.weights.dense,
+            // A made-up base has the zeros that were asked for.
+            skip_zeros: self.weights.skip_zeros().unwrap_or(
+                tuning.skip_from <= self.ffn_sparsity.unwrap_or(if self.shape.is_some() { 0.5 } else { 0.75 }),
+            ),
         };
         forget_peak();
         let file = self.file()?;
@@ -157,6 +162,7 @@ impl Command {
             head: model.head_format(OutputHead::Compact).name(),
             layout: packing.layout,
             skip_zeros: packing.skip_zeros,
+            skip_from: tuning.skip_from,
             file_bytes: file.size(),
             load_seconds,
             read_bandwidth,
@@ -253,6 +259,10 @@ impl Report {
             gb(self.read_bandwidth),
             self.load_seconds
         );
+        match self.skip_from {
+            share if share > 1.0 => println!("skipping zeros never pays here"),
+            share => println!("skipping zeros pays here from {:.0} % of them", share * 100.0),
+        }
         if let Some(p) = &self.prefill {
             println!(
                 "\nprefill {:>5} tokens  {:>9.1} tok/s   first token after {:.3} s ({:.3} to {:.3})",

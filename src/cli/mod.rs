@@ -93,9 +93,26 @@ pub(crate) struct Weights {
     /// Layout of ternary weights [default: the faster one on this machine, measured once].
     #[arg(long, value_name = "LAYOUT")]
     pub(crate) layout: Option<crate::kernel::Layout>,
-    /// Compute in squared-ReLU layers what is multiplied by zero too: the same answers, to see what skipping it gains.
-    #[arg(long)]
-    pub(crate) dense: bool,
+    /// What squared-ReLU layers do with weights that are multiplied by zero; no answer changes [default: the faster one on this machine,
+    /// measured once].
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) zeros: Option<Zeros>,
+}
+
+/// What to do with weights that are multiplied by zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Zeros {
+    /// They are not read, where one sequence alone is decoded.
+    Skip,
+    /// They are read and multiplied as all others.
+    Read,
+}
+
+impl Weights {
+    /// Whether zeros are skipped, if that was said.
+    pub(crate) fn skip_zeros(&self) -> Option<bool> {
+        self.zeros.map(|zeros| zeros == Zeros::Skip)
+    }
 }
 
 /// Runs the command line and returns the exit code: 0 only if what was asked for was done.

@@ -3,7 +3,7 @@
 use super::{Base, Weights};
 use crate::base;
 use crate::host::tune;
-use crate::kernel::{Compute, Layout};
+use crate::kernel::Compute;
 use crate::model::{Packing, prepare};
 use anyhow::Result;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Keeps a base's weights on the disk as this machine reads them.
 ///
 /// The file is written beside the base's, with `.loco` added to its name, and mapped by commands that run the base with the same --head,
-/// --layout and --dense: they start sooner, and peak memory is what the base needs. It is never needed for a right answer, and may be
+/// --layout and --zeros: they start sooner, and peak memory is what the base needs. It is never needed for a right answer, and may be
 /// deleted at any time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Command {
@@ -28,11 +28,11 @@ impl Command {
     pub(crate) fn run(self) -> Result<()> {
         let file = base::open(self.base.model.as_deref())?;
         let mut compute = Compute::new(self.base.isa, self.base.threads)?;
-        let measured = tune(&mut compute, &file, self.base.threads.is_some());
+        let best = tune(&mut compute, &file, self.base.threads.is_some());
         let packing = Packing {
             head: self.weights.head,
-            layout: self.weights.layout.or(measured).unwrap_or(Layout::Panels),
-            skip_zeros: !self.weights.dense,
+            layout: self.weights.layout.unwrap_or(best.layout),
+            skip_zeros: self.weights.skip_zeros().unwrap_or(best.skip_zeros),
         };
         let start = Instant::now();
         let done = prepare(&file, packing)?;

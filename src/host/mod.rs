@@ -6,7 +6,7 @@ mod tuning;
 
 pub use history::{Conversation, fit};
 pub use knobs::{Knobs, random_seed};
-pub use tuning::tune;
+pub use tuning::{Best, tune};
 
 use crate::engine::{self, Engine, Request, Sampling};
 use crate::kernel::{self, Compute, Layout};
@@ -30,8 +30,8 @@ pub struct Options {
     pub head: CompactHead,
     /// Layout of ternary weights; the faster one, measured once on this machine, if `None`.
     pub layout: Option<Layout>,
-    /// Whether squared-ReLU layers compute what is multiplied by zero too.
-    pub dense: bool,
+    /// Whether squared-ReLU layers skip what is multiplied by zero; as it is faster on this machine if `None`.
+    pub skip_zeros: Option<bool>,
     /// The engine's sizes.
     pub engine: engine::Options,
 }
@@ -105,11 +105,11 @@ impl LoadedBase {
     pub fn load(file: &gguf::File, options: Options) -> Result<Self, Error> {
         let started = Instant::now();
         let mut compute = Compute::new(options.isa, options.threads)?;
-        let measured = tune(&mut compute, file, options.threads.is_some());
+        let best = tune(&mut compute, file, options.threads.is_some());
         let packing = Packing {
             head: options.head,
-            layout: options.layout.or(measured).unwrap_or(Layout::Panels),
-            skip_zeros: !options.dense,
+            layout: options.layout.unwrap_or(best.layout),
+            skip_zeros: options.skip_zeros.unwrap_or(best.skip_zeros),
         };
         let (isa, threads) = (compute.isa(), compute.threads());
         let tokenizer = Arc::new(Tokenizer::from_gguf(file).map_err(Error::Tokenizer)?);

@@ -10,12 +10,25 @@ use std::path::{Path, PathBuf};
 /// Smaller bases stay in the caches, where nothing is to be gained.
 const SMALL: usize = 64 << 20;
 
-/// Sets the threads of `compute` to what is fastest here and returns the faster layout of ternary weights; `None` where a base is too
-/// small for it to matter. Measured at the first start, about a second; then read from `tuning.json` in the cache folder
+/// Share of zeros to expect of a squared-ReLU base: over 80 % before `down`, says the technical FAQ of BitNet b1.58.
+const EXPECTED_ZEROS: f64 = 0.75;
+
+/// What a base's weights are best kept in on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Best {
+    /// The faster layout of ternary weights that are all read.
+    pub layout: Layout,
+    /// Whether skipping zeros pays.
+    pub skip_zeros: bool,
+}
+
+/// Sets the threads of `compute` to what is fastest here and says how weights are best kept. Not measured where a base is too small for
+/// it to matter. Measured at the first start, about a second; then read from `tuning.json` in the cache folder
 /// (`$XDG_CACHE_HOME/locollm` or `~/.cache/locollm`). With `given_threads` the threads stay as they are.
-pub fn tune(compute: &mut Compute, file: &gguf::File, given_threads: bool) -> Option<Layout> {
+pub fn tune(compute: &mut Compute, file: &gguf::File, given_threads: bool) -> Best {
+    let plain = Best { layout: Layout::Panels, skip_zeros: false };
     if file.size() < SMALL {
-        return None;
+        return plain;
     }
     let key =
         format!("{}, {}, {} threads, {}", processor(), compute.isa(), compute.threads(), env!("CARGO_PKG_VERSION"));
@@ -36,13 +49,13 @@ pub fn tune(compute: &mut Compute, file: &gguf::File, given_threads: bool) -> Op
             }
             Err(e) => {
                 log::warn!("no measurement of threads and layouts: {e}");
-                return None;
+                return plain;
             }
         },
     };
     compute.set_threads(if given_threads { before } else { tuning.threads });
     log::info!("{tuning:?}");
-    Some(tuning.layout)
+    Best { layout: tuning.layout, skip_zeros: tuning.skip_from <= EXPECTED_ZEROS }
 }
 
 /// `tuning.json`; `None` for a user without a home.
@@ -80,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/tuning.json");
         assert!(read(&path).is_empty());
-        let tuning = Tuning { threads: Threads { decode: 3, prefill: 4 }, layout: Layout::Trits };
+        let tuning = Tuning { threads: Threads { decode: 3, prefill: 4 }, layout: Layout::Trits, skip_from: 0.6 };
         let known = BTreeMap::from([("this machine".to_string(), tuning)]);
         write(&path, &known).unwrap();
         assert_eq!(read(&path), known);
@@ -91,6 +104,7 @@ mod tests {
     #[test]
     fn a_small_base_is_not_worth_a_second() {
         let mut compute = Compute::new(None, Some(1)).unwrap();
-        assert_eq!(tune(&mut compute, &crate::base::open(None).unwrap(), false), None);
+        let best = tune(&mut compute, &crate::base::open(None).unwrap(), false);
+        assert_eq!(best, Best { layout: Layout::Panels, skip_zeros: false });
     }
 }

@@ -9,12 +9,15 @@ use crate::gguf::Bytes;
 use std::time::{Duration, Instant};
 
 /// What is fastest on a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Tuning {
     /// How many threads take part.
     pub threads: Threads,
     /// Of ternary matrices of which every weight is read: [`Layout::Panels`] or [`Layout::Trits`].
     pub layout: Layout,
+    /// The share of zeros from which [`Layout::Rows`] and [`Layout::Columns`], which skip them, are faster than that; above 1: they never
+    /// are. Memory that fetches more than it is asked for, and cores that multiply faster than it delivers, make it high.
+    pub skip_from: f64,
 }
 
 const COLS: usize = 3840;
@@ -54,6 +57,7 @@ impl Tuning {
         }
         let layout = if best[1] < best[0] { Layout::Trits } else { Layout::Panels };
         drop((panels, trits));
+        let skip_from = skip_from(compute, best[0].min(best[1]))?;
 
         let few = made_up(Layout::Panels, FEW_ROWS)?;
         let mut prefill = (all, f64::INFINITY);
@@ -67,34 +71,78 @@ impl Tuning {
         }
         let threads = Threads { decode: decode.0, prefill: prefill.0 };
         compute.set_threads(threads);
-        Ok(Tuning { threads, layout })
+        Ok(Tuning { threads, layout, skip_from })
     }
+}
+
+/// The share of zeros from which skipping is as fast as reading all of as many weights, which takes `dense` seconds.
+fn skip_from(compute: &Compute, dense: f64) -> Result<f64, Error> {
+    /// Half of the weights are skipped by rows, half by columns.
+    const NEURONS: usize = ROWS / 2;
+    let rows = made_up(Layout::Rows, NEURONS)?;
+    let columns = made_up_columns(NEURONS)?;
+    let time = |zeros: f64| {
+        // Neurons that nobody could foresee, as those of a network.
+        let open = |i: usize| f64::from((i as u32).wrapping_mul(0x9e37_79b9) >> 8) >= zeros * f64::from(1 << 24);
+        let wanted: Vec<u32> = (0..NEURONS).filter(|&i| open(i)).map(|i| i as u32).collect();
+        let (mut x, mut y) = (input(COLS, 1), vec![0.0; NEURONS]);
+        let mut hidden = input(NEURONS, 1);
+        hidden.rows_mut().iter_mut().enumerate().for_each(|(i, h)| *h = if open(i) { 1.0 + i as f32 } else { 0.0 });
+        let mut z = vec![0.0; COLS];
+        best(|| compute.linear_rows(&rows, &mut x, &wanted, &mut y))
+            + best(|| compute.linear(&columns, &mut hidden, &mut z))
+    };
+    let (half, few) = (time(0.5), time(0.9));
+    Ok(match () {
+        () if few >= dense => 2.0,
+        () if half <= dense => 0.5,
+        () => 0.5 + 0.4 * (half - dense) / (half - few),
+    })
+}
+
+/// The same as [`made_up`] in columns.
+fn made_up_columns(cols: usize) -> Result<Matrix, Error> {
+    let bytes = codes(COLS / 256 * cols.next_multiple_of(4) * 64);
+    Matrix::from_packed(COLS, cols, Packed::Ternary { layout: Layout::Columns, scale: 1.0, bytes })
 }
 
 /// A matrix of codes that mean nothing.
 fn made_up(layout: Layout, rows: usize) -> Result<Matrix, Error> {
-    let bytes = match layout {
+    let bytes = codes(match layout {
         Layout::Trits => rows / 16 * (COLS / 96) * 320,
         _ => rows * COLS / 4,
-    };
+    });
+    Matrix::from_packed(rows, COLS, Packed::Ternary { layout, scale: 1.0, bytes })
+}
+
+fn codes(bytes: usize) -> Bytes {
     let mut codes = Aligned::zeroed(bytes);
     for (i, word) in codes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         *word = (i as u32).wrapping_mul(0x9e37_79b9).to_le_bytes().map(|byte| byte & byte >> 1 | byte & 0x49);
     }
-    Matrix::from_packed(rows, COLS, Packed::Ternary { layout, scale: 1.0, bytes: Bytes::new(codes) })
+    Bytes::new(codes)
 }
 
 /// The shortest of some products with `n` tokens.
 fn seconds(compute: &Compute, w: &Matrix, n: usize) -> f64 {
+    let (mut x, mut y) = (input(COLS, n), vec![0.0; n * w.rows()]);
+    best(|| compute.linear(w, &mut x, &mut y))
+}
+
+fn input(cols: usize, n: usize) -> Activations {
     let mut x = Activations::default();
-    x.reset(n, COLS);
+    x.reset(n, cols);
     x.rows_mut().iter_mut().enumerate().for_each(|(i, x)| *x = (i % 97) as f32);
-    let mut y = vec![0.0; n * w.rows()];
+    x
+}
+
+/// The shortest of some runs.
+fn best(mut run: impl FnMut()) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     let mut runs = 0;
     while runs < 3 || begin.elapsed() < Duration::from_millis(60) {
         let start = Instant::now();
-        compute.linear(w, &mut x, &mut y);
+        run();
         best = best.min(start.elapsed().as_secs_f64());
         runs += 1;
     }
@@ -112,6 +160,7 @@ mod tests {
         let Threads { decode, prefill } = tuning.threads;
         assert!((1..=2).contains(&decode) && (1..=2).contains(&prefill), "{tuning:?}");
         assert!(matches!(tuning.layout, Layout::Panels | Layout::Trits));
+        assert!((0.5..=2.0).contains(&tuning.skip_from), "{tuning:?}");
         assert_eq!(compute.used_threads(), tuning.threads);
     }
 }

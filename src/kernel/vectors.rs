@@ -49,11 +49,6 @@ pub(super) trait Vectors: Copy + Send + Sync {
     fn store_sums(self, sums: Self::Sums, out: &mut [i32]);
     /// All sums of each together.
     fn totals(self, sums: [Self::Sums; 4]) -> [i32; 4];
-    /// All sums together.
-    #[inline(always)]
-    fn total(self, sums: Self::Sums) -> i32 {
-        self.totals([sums, self.no_sums(), self.no_sums(), self.no_sums()])[0]
-    }
     /// Says that these bytes are wanted soon.
     fn prefetch(self, bytes: &[u8]);
 }

@@ -141,11 +141,6 @@ macro_rules! vectors {
             }
 
             #[inline(always)]
-            fn total(self, sums: int32x4_t) -> i32 {
-                on!(vaddvq_s32(sums))
-            }
-
-            #[inline(always)]
             fn prefetch(self, bytes: &[u8]) {
                 let place = bytes.as_ptr();
                 // SAFETY: a hint; it changes nothing, whatever the address.

@@ -26,51 +26,67 @@ impl Task for RowProduct<'_> {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
-        match self.wanted {
-            Some(wanted) => {
-                let wanted = &wanted[self.rows.clone()];
-                for (i, &r) in wanted.iter().enumerate() {
-                    if let Some(&next) = wanted.get(i + ROWS_AHEAD) {
-                        for line in self.weights.block(next as usize).as_chunks::<64>().0 {
-                            kernel.prefetch(line);
-                        }
-                    }
-                    self.one(kernel, r as usize);
+        if self.wanted.is_none() && self.y.tokens() > 1 {
+            return self.many(kernel);
+        }
+        let row = |i: usize| self.wanted.map_or(i, |wanted| wanted[i] as usize);
+        let mut i = self.rows.start;
+        while i < self.rows.end {
+            for next in (i + ROWS_AHEAD..i + ROWS_AHEAD + ROWS).take_while(|&next| next < self.rows.end) {
+                for line in self.weights.block(row(next)).as_chunks::<64>().0 {
+                    kernel.prefetch(line);
                 }
             }
-            None if self.y.tokens() == 1 => {
-                for r in self.rows.clone() {
-                    for line in self.weights.block((r + ROWS_AHEAD).min(self.weights.rows - 1)).as_chunks::<64>().0 {
-                        kernel.prefetch(line);
-                    }
-                    self.one(kernel, r);
-                }
+            // Four rows share the loads of activations, and none waits for another's sums.
+            if i + ROWS <= self.rows.end {
+                self.some(kernel, [row(i), row(i + 1), row(i + 2), row(i + 3)]);
+                i += ROWS;
+            } else {
+                self.some(kernel, [row(i)]);
+                i += 1;
             }
-            None => self.many(kernel),
         }
     }
 }
 
 impl RowProduct<'_> {
+    /// One token with some rows.
     #[inline(always)]
-    fn one<K: Kernel>(&self, kernel: K, r: usize) {
+    fn some<K: Kernel, const R: usize>(&self, kernel: K, rows: [usize; R]) {
         let x = self.x.row(0);
-        let q: &[u8] = bytemuck::cast_slice(x.q);
-        let mut sums = [kernel.no_sums(); 4];
-        let steps = self.weights.block(r).as_chunks::<64>().0.iter();
-        for (step, q) in steps.zip(q.as_chunks::<ROW_STEP>().0) {
+        let q = bytemuck::cast_slice::<i8, u8>(x.q).as_chunks::<ROW_STEP>().0;
+        let steps = self.weights.cols.div_ceil(ROW_STEP);
+        let mut w: [&[[u8; 64]]; R] = [&[]; R];
+        for r in 0..R {
+            w[r] = &self.weights.block(rows[r]).as_chunks().0[..steps];
+        }
+        let mut sums = [[kernel.no_sums(); 4]; R];
+        for (s, q) in q[..steps].iter().enumerate() {
             for at in parts::<K>() {
-                let fields = kernel.scaled_fields(kernel.load(&step[at..]));
-                for f in 0..4 {
-                    sums[f] = kernel.dot(sums[f], fields[f], kernel.load(&q[64 * f + at..]));
+                let x = [
+                    kernel.load(&q[at..]),
+                    kernel.load(&q[64 + at..]),
+                    kernel.load(&q[128 + at..]),
+                    kernel.load(&q[192 + at..]),
+                ];
+                for r in 0..R {
+                    let fields = kernel.scaled_fields(kernel.load(&w[r][s][at..]));
+                    for f in 0..4 {
+                        sums[r][f] = kernel.dot(sums[r][f], fields[f], x[f]);
+                    }
                 }
             }
         }
-        let mut all = kernel.no_sums();
-        for (f, &sums) in sums.iter().enumerate() {
-            all = kernel.add(all, kernel.unscale(f, sums));
+        let mut all = [kernel.no_sums(); ROWS];
+        for r in 0..R {
+            for (f, &sums) in sums[r].iter().enumerate() {
+                all[r] = kernel.add(all[r], kernel.unscale(f, sums));
+            }
         }
-        self.y.write(0, r, &finish(x, self.weights.scale, &[kernel.total(all)]));
+        let y = finish(x, self.weights.scale, &kernel.totals(all));
+        for r in 0..R {
+            self.y.write(0, rows[r], &y[r..=r]);
+        }
     }
 
     #[inline(always)]

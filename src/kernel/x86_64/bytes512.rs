@@ -139,11 +139,6 @@ impl Vectors for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn total(self, sums: __m512i) -> i32 {
-        on!(_mm512_reduce_add_epi32(sums))
-    }
-
-    #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {
         on!(_mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast()));
     }
