@@ -56,8 +56,9 @@ impl Tuning {
             }
         }
         let layout = if best[1] < best[0] { Layout::Trits } else { Layout::Panels };
-        drop((panels, trits));
-        let skip_from = skip_from(compute, best[0].min(best[1]))?;
+        drop(trits);
+        let skip_from = skip_from(compute, &panels, best[0].min(best[1]))?;
+        drop(panels);
 
         let few = made_up(Layout::Panels, FEW_ROWS)?;
         let mut prefill = (all, f64::INFINITY);
@@ -75,22 +76,29 @@ impl Tuning {
     }
 }
 
-/// The share of zeros from which skipping is as fast as reading all of as many weights, which takes `dense` seconds.
-fn skip_from(compute: &Compute, dense: f64) -> Result<f64, Error> {
+/// The share of zeros from which skipping is as fast as reading all of as many weights as `other` has, which takes `dense` seconds.
+/// Before each run `other` is read, so that caches hold nothing of what is measured.
+fn skip_from(compute: &Compute, other: &Matrix, dense: f64) -> Result<f64, Error> {
     /// Half of the weights are skipped by rows, half by columns.
     const NEURONS: usize = ROWS / 2;
     let rows = made_up(Layout::Rows, NEURONS)?;
     let columns = made_up_columns(NEURONS)?;
     let time = |zeros: f64| {
         // Neurons that nobody could foresee, as those of a network.
-        let open = |i: usize| f64::from((i as u32).wrapping_mul(0x9e37_79b9) >> 8) >= zeros * f64::from(1 << 24);
+        let open = |i: usize| {
+            let mixed = (i as u32 ^ 0x5bd1).wrapping_mul(0x9e37_79b9);
+            let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca6b);
+            f64::from((mixed ^ mixed >> 13) >> 8) >= zeros * f64::from(1 << 24)
+        };
         let wanted: Vec<u32> = (0..NEURONS).filter(|&i| open(i)).map(|i| i as u32).collect();
         let (mut x, mut y) = (input(COLS, 1), vec![0.0; NEURONS]);
         let mut hidden = input(NEURONS, 1);
         hidden.rows_mut().iter_mut().enumerate().for_each(|(i, h)| *h = if open(i) { 1.0 + i as f32 } else { 0.0 });
         let mut z = vec![0.0; COLS];
-        best(|| compute.linear_rows(&rows, &mut x, &wanted, &mut y))
-            + best(|| compute.linear(&columns, &mut hidden, &mut z))
+        let (mut far, mut away) = (input(COLS, 1), vec![0.0; other.rows()]);
+        let mut forget = || compute.linear(other, &mut far, &mut away);
+        best_after(&mut forget, || compute.linear_rows(&rows, &mut x, &wanted, &mut y))
+            + best_after(&mut forget, || compute.linear(&columns, &mut hidden, &mut z))
     };
     let (half, few) = (time(0.5), time(0.9));
     Ok(match () {
@@ -137,10 +145,16 @@ fn input(cols: usize, n: usize) -> Activations {
 }
 
 /// The shortest of some runs.
-fn best(mut run: impl FnMut()) -> f64 {
+fn best(run: impl FnMut()) -> f64 {
+    best_after(&mut || (), run)
+}
+
+/// The shortest of some runs, each after something else.
+fn best_after(before: &mut dyn FnMut(), mut run: impl FnMut()) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     let mut runs = 0;
     while runs < 3 || begin.elapsed() < Duration::from_millis(60) {
+        before();
         let start = Instant::now();
         run();
         best = best.min(start.elapsed().as_secs_f64());
