@@ -8,6 +8,7 @@
 //! | `compute` | [`Compute`]: splits a product over the threads |
 //! | `matrix` | [`Matrix`]: which form a tensor's bytes take; [`Table`]: rows to look up |
 //! | `activations` | [`Activations`]: rows of floats and their int8 forms |
+//! | `memory` | where packed matrices live |
 //! | `ternary`, `blocks`, `float` | the three kinds of products, each with its arithmetic and layout |
 //! | `attention` | query heads over cached positions |
 //! | `exp` | eˣ, the same everywhere |
@@ -29,6 +30,7 @@ mod exp;
 mod float;
 mod isa;
 mod matrix;
+mod memory;
 mod output;
 mod pool;
 mod read;

@@ -2,7 +2,7 @@
 
 use super::compute::{Compute, Threads};
 use super::matrix::{Matrix, Packed};
-use super::output::Aligned;
+use super::memory::Aligned;
 use super::ternary::Layout;
 use super::{Activations, Error};
 use crate::gguf::Bytes;

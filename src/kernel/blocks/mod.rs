@@ -21,7 +21,8 @@ pub(super) use layout::{Small2, Small4, Small8, Super4, Super5, Super6, SuperTer
 use super::activations::{Form, Quantised, Row};
 use super::isa::{Kernel, Panel, SmallPanel, Task};
 use super::matrix::Table;
-use super::output::{Aligned, Output};
+use super::memory::Aligned;
+use super::output::Output;
 use super::ternary::GROUP;
 use super::{Error, shape};
 use crate::gguf::Bytes;

@@ -3,7 +3,7 @@
 use super::layout::{Small2, Small4, Small8, Super4, Super5, Super6, SuperTernary};
 use super::unpack::{Superblock, small_block};
 use crate::kernel::isa::{Panel, SmallPanel};
-use crate::kernel::output::spread;
+use crate::kernel::memory::spread;
 use crate::kernel::ternary::GROUP;
 use crate::quant::Format;
 use half::f16;

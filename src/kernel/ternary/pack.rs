@@ -34,7 +34,7 @@
 //! of a block is a cache line. Four columns, interleaved by bytes, are lanes as above.
 
 use super::Layout;
-use crate::kernel::output::{Aligned, spread};
+use crate::kernel::memory::{Aligned, spread};
 
 /// Rows per group.
 pub(in crate::kernel) const GROUP: usize = 16;
