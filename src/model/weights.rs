@@ -202,7 +202,10 @@ impl<'a> Loader<'a> {
 
     fn embedding(&mut self) -> Result<Table, Error> {
         let tensor = self.tensor(EMBEDDING, &[self.config.dim, self.config.vocab])?;
-        self.table(&tensor)
+        let table = self.table(&tensor);
+        // It was read once, to be checked; from now on a token reads one row.
+        self.file.release(&tensor);
+        table
     }
 
     /// The compact head that is asked for.
