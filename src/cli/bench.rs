@@ -7,7 +7,7 @@ use crate::bench::{
 };
 use crate::kernel::{Compute, Isa, Layout, Threads, Tuning};
 use crate::meter::Meter;
-use crate::model::{KvFormat, Model, OutputHead, Packing};
+use crate::model::{Activation, KvFormat, Model, OutputHead, Packing};
 use crate::{base, gguf};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -92,8 +92,8 @@ struct Report {
     layout: Layout,
     /// Whether squared-ReLU layers skipped what is multiplied by zero.
     skip_zeros: bool,
-    /// The share of zeros from which that is faster on this machine; above 1: it never is.
-    skip_from: f64,
+    /// The share of zeros from which that is faster on this machine, above 1: it never is; of a squared-ReLU base.
+    skip_from: Option<f64>,
     /// Bytes of the file; a made-up one takes as much memory, which is not in `memory`.
     file_bytes: usize,
     load_seconds: f64,
@@ -162,7 +162,7 @@ impl Command {
             head: model.head_format(OutputHead::Compact).name(),
             layout: packing.layout,
             skip_zeros: packing.skip_zeros,
-            skip_from: tuning.skip_from,
+            skip_from: (model.config.activation == Activation::SquaredRelu).then_some(tuning.skip_from),
             file_bytes: file.size(),
             load_seconds,
             read_bandwidth,
@@ -179,7 +179,10 @@ impl Command {
         } else {
             eprintln!("prefill …");
             report.prefill = Some(bench.prefill());
-            let rows = self.batch.iter().map(|&batch| (batch, 0)).chain(plan.depths.iter().map(|&depth| (1, depth)));
+            let mut rows: Vec<(usize, usize)> = self.batch.iter().map(|&batch| (batch, 0)).collect();
+            rows.extend(
+                plan.depths.iter().map(|&depth| (1, depth)).filter(|&row| row != (1, 0) || !self.batch.contains(&1)),
+            );
             for (batch, depth) in rows {
                 eprintln!("decode, batch {batch}, depth {depth} …");
                 report.decode.push(bench.decode(batch, depth));
@@ -260,8 +263,9 @@ impl Report {
             self.load_seconds
         );
         match self.skip_from {
-            share if share > 1.0 => println!("skipping zeros never pays here"),
-            share => println!("skipping zeros pays here from {:.0} % of them", share * 100.0),
+            None => {}
+            Some(share) if share > 1.0 => println!("skipping zeros never pays here"),
+            Some(share) => println!("skipping zeros pays here from {:.0} % of them", share * 100.0),
         }
         if let Some(p) = &self.prefill {
             println!(
